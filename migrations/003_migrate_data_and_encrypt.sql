@@ -1,0 +1,324 @@
+-- 003 migrate: every plaintext key into Vault, the Google tokens sealed in place, and the proof of both.
+--
+-- What     Three steps, each a transaction or a statement of its own: seal the Google columns from now on; backfill in
+--          short batches; validate. Before it, the code that reads the Google tokens must read
+--          decrypted_business_secrets (002), because their columns hold references afterwards.
+-- Locks    Step 1: ACCESS EXCLUSIVE on business_secrets for the catalogue change. Step 2: the sync lock for one batch at
+--          a time (a writer of keys waits that long, everybody else never). Step 3: SHARE UPDATE EXCLUSIVE on
+--          business_secrets, which blocks neither readers nor writers.
+-- Again?   Safe at any point: the backfill goes on at its checkpoint and only fills what is still empty.
+-- Note     Where this file is sent as one transaction (`supabase db push`, a multi-statement query), step 2 cannot commit
+--          its batches: up to 10,000 businesses it runs inside that transaction, beyond that it refuses and says how.
+
+-- Step 1: the Google tokens are sealed from here on.
+begin;
+set local lock_timeout = '1s';
+set local search_path = '';
+
+do $$
+begin
+    perform app_secrets.require_migration(2);
+    perform app_secrets.require_references(array['google_access_token', 'google_refresh_token']);
+    perform app_secrets.install_sealing(array[
+        'gemini_api_key', 'grok_api_key', 'claude_api_key', 'youtube_api_key', 'kling_access_key', 'kling_secret_key',
+        'global_sms_api_key', 'whatsapp_api_key', 'google_access_token', 'google_refresh_token']);
+end $$;
+
+-- What a business's plaintext columns hold and its sealed cells lack: {name: normalised value}, NULL for nothing.
+create or replace function app_secrets.legacy_cells_to_fill(p_business jsonb, p_sealed jsonb) returns jsonb
+    language plpgsql immutable set search_path = ''
+as $$
+begin
+    return (
+        select pg_catalog.jsonb_object_agg(c.name, c.value)
+        from (
+            select n.name, app_secrets.normalize(p_business ->> n.name) as value
+            from pg_catalog.unnest(array[
+                'gemini_api_key', 'grok_api_key', 'claude_api_key', 'youtube_api_key', 'kling_access_key',
+                'kling_secret_key', 'global_sms_api_key', 'whatsapp_api_key']) as n(name)
+            where p_business ->> n.name is not null and p_sealed ->> n.name is null
+        ) c
+        where c.value is not null);
+end $$;
+revoke all on function app_secrets.legacy_cells_to_fill(jsonb, jsonb) from public, anon, authenticated, service_role;
+
+-- Businesses whose plaintext is not in the sealed table yet; at most p_limit of them.
+create or replace function app_secrets.businesses_to_fill(p_limit integer) returns setof uuid
+    language plpgsql stable set search_path = ''
+as $$
+begin
+    return query
+        select b.id
+        from public.businesses b
+        left join public.business_secrets s on s.business_id = b.id
+        where app_secrets.legacy_cells_to_fill(pg_catalog.to_jsonb(b), pg_catalog.to_jsonb(s)) is not null
+        limit p_limit;
+end $$;
+revoke all on function app_secrets.businesses_to_fill(integer) from public, anon, authenticated, service_role;
+
+-- Google cells from p_from on that hold anything but a reference of their own. A token may look like a uuid: Vault decides.
+create or replace function app_secrets.google_cells_to_seal(p_from uuid, p_limit integer)
+    returns table (business_id uuid, name text)
+    language plpgsql stable set search_path = ''
+as $$
+begin
+    return query
+        select s.business_id, c.name
+        from public.business_secrets s
+        cross join lateral (values
+            ('google_access_token', s.google_access_token),
+            ('google_refresh_token', s.google_refresh_token)) as c(name, value)
+        where (p_from is null or s.business_id >= p_from) and c.value is not null and not exists (
+            select from vault.secrets v
+            where v.name = 'business_secrets/' || s.business_id || '/' || c.name and v.id::text = c.value)
+        order by s.business_id
+        limit p_limit;
+end $$;
+revoke all on function app_secrets.google_cells_to_seal(uuid, integer) from public, anon, authenticated, service_role;
+
+create or replace function app_secrets.seal_google_cell(p_business_id uuid, p_name text) returns void
+    language plpgsql set search_path = ''
+as $$
+declare
+    v_stored text;
+    v_value text;
+    v_reference text;
+begin
+    select pg_catalog.to_jsonb(s) ->> p_name into v_stored
+    from public.business_secrets s where s.business_id = p_business_id for update;
+    if v_stored is null or exists (
+        select from vault.secrets v
+        where v.name = 'business_secrets/' || p_business_id || '/' || p_name and v.id::text = v_stored) then
+        return;
+    end if;
+    v_value := app_secrets.normalize(v_stored);
+    if pg_catalog.octet_length(v_value) > 65536 then
+        raise exception '% of business % is longer than 65536 bytes', p_name, p_business_id using errcode = 'AS002';
+    end if;
+    if v_value is not null then
+        v_reference := (app_secrets.seal(p_business_id, p_name, v_value)).reference;
+        if app_secrets.reveal(p_business_id, p_name, v_reference) is distinct from v_value then
+            raise exception '% of business % does not decrypt to what was sealed', p_name, p_business_id
+                using errcode = 'AS006';
+        end if;
+    end if;
+    update public.business_secrets s set
+        google_access_token = case p_name when 'google_access_token' then v_reference else s.google_access_token end,
+        google_refresh_token = case p_name when 'google_refresh_token' then v_reference else s.google_refresh_token end
+    where s.business_id = p_business_id;
+    -- The row trigger met a reference that is the cell's own, and that is no change to it.
+    if v_reference is not null then
+        perform app_secrets.record_changes(p_business_id, array[p_name], '{}');
+    end if;
+end $$;
+revoke all on function app_secrets.seal_google_cell(uuid, text) from public, anon, authenticated, service_role;
+
+-- Writes what the business's sealed cells lack; gives their number, or NULL where somebody holds the business locked.
+create or replace function app_secrets.fill_business(p_business_id uuid) returns integer
+    language plpgsql set search_path = ''
+as $$
+declare
+    v_business jsonb;
+    v_cells jsonb;
+begin
+    select pg_catalog.to_jsonb(b) into v_business
+    from public.businesses b where b.id = p_business_id for key share skip locked;
+    if not found then
+        return null;
+    end if;
+    v_cells := app_secrets.legacy_cells_to_fill(
+        v_business, (select pg_catalog.to_jsonb(s) from public.business_secrets s where s.business_id = p_business_id));
+    if v_cells is null then
+        return 0;
+    end if;
+    perform app_secrets.write_cells(p_business_id, v_cells);
+    return (select pg_catalog.count(*) from pg_catalog.jsonb_object_keys(v_cells));
+end $$;
+revoke all on function app_secrets.fill_business(uuid) from public, anon, authenticated, service_role;
+
+-- One batch, to be committed by the caller: up to p_limit businesses after the checkpoint; then those that were locked or
+-- came around the triggers; then the Google cells. `finished` once nothing is found, `waiting` when what is left is locked.
+-- What to do is found without the sync lock and looked at again under it, where no key can change.
+create or replace function app_secrets.backfill_batch(
+    p_limit integer, out businesses integer, out secrets integer, out waiting boolean, out finished boolean)
+    language plpgsql set search_path = ''
+as $$
+declare
+    v_phase text;
+    v_last uuid;
+    v_ids uuid[];
+    v_names text[];
+    v_filled integer;
+begin
+    businesses := 0;
+    secrets := 0;
+    waiting := false;
+    finished := false;
+    insert into app_secrets.backfill_progress (phase) values ('businesses'), ('google') on conflict (phase) do nothing;
+    -- Also what a second migrator waits for.
+    select p.phase, p.last_id into v_phase, v_last
+    from app_secrets.backfill_progress p where p.phase = 'businesses' and not p.finished for update;
+
+    if v_phase = 'businesses' then
+        v_ids := array(
+            select b.id from public.businesses b where v_last is null or b.id > v_last order by b.id limit p_limit);
+    else
+        v_ids := array(select f.id from app_secrets.businesses_to_fill(p_limit) as f(id));
+    end if;
+    if v_phase = 'businesses' or pg_catalog.cardinality(v_ids) > 0 then
+        perform app_secrets.lock_sync();
+        perform pg_catalog.set_config('app_secrets.origin', 'backfill', true);
+        foreach v_last in array v_ids loop
+            v_filled := app_secrets.fill_business(v_last);
+            waiting := waiting or v_filled is null;
+            businesses := businesses + (v_filled is not null)::integer;
+            secrets := secrets + coalesce(v_filled, 0);
+        end loop;
+        perform pg_catalog.set_config('app_secrets.origin', '', true);
+        update app_secrets.backfill_progress p set
+            last_id = coalesce(v_last, p.last_id), rows_done = p.rows_done + businesses,
+            finished = p.finished or pg_catalog.cardinality(v_ids) < p_limit, updated_at = pg_catalog.clock_timestamp()
+        where p.phase = 'businesses';
+        waiting := waiting and v_phase is null and businesses = 0;
+        return;
+    end if;
+
+    select p.last_id into v_last from app_secrets.backfill_progress p where p.phase = 'google' for update;
+    select pg_catalog.array_agg(g.business_id), pg_catalog.array_agg(g.name) into v_ids, v_names
+    from app_secrets.google_cells_to_seal(v_last, p_limit) g;
+    if v_ids is not null then
+        perform app_secrets.lock_sync();
+        perform pg_catalog.set_config('app_secrets.origin', 'backfill', true);
+        for i in 1 .. pg_catalog.cardinality(v_ids) loop
+            perform app_secrets.seal_google_cell(v_ids[i], v_names[i]);
+            secrets := secrets + 1;
+        end loop;
+        perform pg_catalog.set_config('app_secrets.origin', '', true);
+    end if;
+    -- Nothing after the checkpoint: look once more from the start, then it is done.
+    finished := v_ids is null and v_last is null;
+    update app_secrets.backfill_progress p set
+        last_id = v_ids[pg_catalog.cardinality(v_ids)], rows_done = p.rows_done + secrets,
+        finished = backfill_batch.finished, updated_at = pg_catalog.clock_timestamp()
+    where p.phase = 'google';
+end $$;
+revoke all on function app_secrets.backfill_batch(integer) from public, anon, authenticated, service_role;
+
+-- Compares plaintext columns with what Vault decrypts to, inside the database, in one snapshot, for all businesses or
+-- those given. Counts and ids only.
+create or replace function app_secrets.verify_legacy(p_business_ids uuid[] default null)
+    returns table (name text, legacy_values bigint, sealed_values bigint, mismatched bigint, sample_business_ids uuid[])
+    language plpgsql stable set search_path = ''
+as $$
+begin
+    return query
+        select c.name,
+            pg_catalog.count(*) filter (where c.legacy is not null),
+            pg_catalog.count(*) filter (where c.reference is not null),
+            pg_catalog.count(*) filter (where c.differs),
+            coalesce((pg_catalog.array_agg(c.business_id order by c.business_id) filter (where c.differs))[1:10], '{}')
+        from (
+            select b.id as business_id, v.name, v.reference, app_secrets.normalize(v.legacy) as legacy,
+                app_secrets.normalize(v.legacy) is distinct from app_secrets.reveal(b.id, v.name, v.reference)
+                    or (v.reference is not null and app_secrets.normalize(v.legacy) is null) as differs
+            from public.businesses b
+            left join public.business_secrets s on s.business_id = b.id
+            cross join lateral (values
+                ('gemini_api_key', b.gemini_api_key::text, s.gemini_api_key),
+                ('grok_api_key', b.grok_api_key::text, s.grok_api_key),
+                ('claude_api_key', b.claude_api_key::text, s.claude_api_key),
+                ('youtube_api_key', b.youtube_api_key::text, s.youtube_api_key),
+                ('kling_access_key', b.kling_access_key::text, s.kling_access_key),
+                ('kling_secret_key', b.kling_secret_key::text, s.kling_secret_key),
+                ('global_sms_api_key', b.global_sms_api_key::text, s.global_sms_api_key),
+                ('whatsapp_api_key', b.whatsapp_api_key::text, s.whatsapp_api_key)
+            ) as v(name, legacy, reference)
+            where p_business_ids is null or b.id = any (p_business_ids)
+        ) c
+        group by c.name
+        order by c.name;
+end $$;
+revoke all on function app_secrets.verify_legacy(uuid[]) from public, anon, authenticated, service_role;
+
+-- Raises AS006 unless every plaintext value equals its sealed one.
+create or replace function app_secrets.require_verified(p_business_ids uuid[] default null) returns void
+    language plpgsql stable set search_path = ''
+as $$
+declare
+    v_report text;
+begin
+    select pg_catalog.string_agg(pg_catalog.format('%s: %s (businesses %s%s)', v.name, v.mismatched,
+        pg_catalog.array_to_string(v.sample_business_ids, ', '),
+        case when v.mismatched > pg_catalog.cardinality(v.sample_business_ids) then ', …' else '' end), '; ')
+    into v_report
+    from app_secrets.verify_legacy(p_business_ids) v
+    where v.mismatched > 0;
+    if v_report is not null then
+        raise exception 'plaintext and sealed values differ: %', v_report using errcode = 'AS006',
+            hint = 'Write the right value of each through either side (an UPDATE of businesses, or set), then run this again.';
+    end if;
+end $$;
+revoke all on function app_secrets.require_verified(uuid[]) from public, anon, authenticated, service_role;
+commit;
+
+-- Step 2: the backfill. Our runner calls backfill_batch itself here, to show how far it is.
+do $backfill$
+declare
+    -- May it commit? Only where this statement came alone and outside a transaction block.
+    v_alone constant boolean := pg_catalog.current_query() ~* '^\s*(--[^\n]*\s*)*do \$backfill\$'
+        and pg_catalog.transaction_timestamp() = pg_catalog.statement_timestamp();
+    v_waits integer := 0;
+    v_batch record;
+begin
+    if not v_alone and (select pg_catalog.count(*) from app_secrets.businesses_to_fill(10001)) > 10000 then
+        raise exception 'more than 10000 businesses are left to backfill, too many for one transaction'
+            using errcode = 'AS007', hint = 'Run `npm run migrate`, or send this file with psql: both commit in batches.';
+    end if;
+    loop
+        v_batch := app_secrets.backfill_batch(250);
+        exit when v_batch.finished;
+        v_waits := case when v_batch.waiting then v_waits + 1 else 0 end;
+        if v_waits > 300 then
+            raise exception 'businesses that are left to backfill have been locked for 30 s'
+                using errcode = 'lock_not_available',
+                hint = 'End the session that holds them (pg_stat_activity), then run this again: it goes on where it stopped.';
+        end if;
+        if v_alone then
+            commit;
+        end if;
+        if v_batch.waiting then
+            perform pg_catalog.pg_sleep(0.1);
+        end if;
+    end loop;
+end $backfill$;
+
+-- Step 3: proof.
+begin;
+set local lock_timeout = '1s';
+set local search_path = '';
+
+do $$
+declare
+    v_name text;
+    v_left bigint;
+begin
+    if not exists (select from app_secrets.migrations m where m.version >= 5) then
+        perform app_secrets.require_verified();
+    end if;
+    select pg_catalog.count(*) into v_left from app_secrets.google_cells_to_seal(null, 1000);
+    if v_left > 0 then
+        raise exception '% Google tokens are not sealed', v_left using errcode = 'AS006', hint = 'Run this file again.';
+    end if;
+    for v_name in
+        select c.conname from pg_catalog.pg_constraint c
+        where c.conrelid = 'public.business_secrets'::pg_catalog.regclass
+            and c.conname like '%\_is\_reference' and not c.convalidated
+    loop
+        execute pg_catalog.format('alter table public.business_secrets validate constraint %I', v_name);
+    end loop;
+end $$;
+
+insert into app_secrets.migrations (version, name, checksum)
+values (3, 'migrate_data_and_encrypt', nullif(pg_catalog.current_setting('app_secrets.migration_checksum', true), ''))
+on conflict (version) do update set checksum = coalesce(excluded.checksum, migrations.checksum);
+commit;

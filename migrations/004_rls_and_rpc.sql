@@ -195,7 +195,7 @@ declare
     v_names constant text[] := coalesce(p_names, app_secrets.secret_names());
     v_values jsonb;
     v_errors jsonb;
-    v_unknown text;
+    v_unknown boolean;
     v_no_business boolean;
 begin
     if p_business_id is null then
@@ -204,14 +204,15 @@ begin
     select
         pg_catalog.jsonb_object_agg(n.name, b.value) filter (where b.status in ('ok', 'not_set')),
         pg_catalog.jsonb_object_agg(n.name, 'DECRYPT_FAILED') filter (where b.status = 'undecryptable'),
-        pg_catalog.min(coalesce(n.name, 'null')) filter (where b.status = 'unknown_secret'),
+        pg_catalog.bool_or(b.status = 'unknown_secret'),
         pg_catalog.bool_or(b.status = 'business_not_found')
     into v_values, v_errors, v_unknown, v_no_business
     from public.get_business_secrets_batch(
         pg_catalog.array_fill(p_business_id, array[pg_catalog.cardinality(v_names)]), v_names) b
     join pg_catalog.unnest(v_names) with ordinality as n(name, ord) on n.ord = b.ord;
-    if v_unknown is not null then
-        raise exception 'unknown secret %', pg_catalog.quote_ident(pg_catalog.left(v_unknown, 64)) using errcode = 'AS001';
+    if v_unknown then
+        raise exception 'unknown secret name' using errcode = 'AS001',
+            hint = 'Known are: ' || pg_catalog.array_to_string(app_secrets.secret_names(), ', ');
     elsif v_no_business or (
         pg_catalog.cardinality(v_names) = 0
         and not exists (select from public.businesses b where b.id = p_business_id)) then
@@ -241,15 +242,12 @@ begin
             where pg_catalog.jsonb_typeof(e.value) <> 'number' or e.value::text !~ '^[0-9]{1,18}$')) then
         raise exception 'p_expected must be an object of versions, whole numbers from 0' using errcode = '22023';
     end if;
-    select pg_catalog.min(k.name) into v_bad
-    from (
-        select pg_catalog.jsonb_object_keys(p_values) as name
-        union all
-        select pg_catalog.jsonb_object_keys(coalesce(p_expected, '{}'))
-    ) k
-    where k.name <> all (app_secrets.secret_names());
-    if v_bad is not null then
-        raise exception 'unknown secret %', pg_catalog.quote_ident(pg_catalog.left(v_bad, 64)) using errcode = 'AS001';
+    -- Never name it: a caller who mixed up name and value would find the value in a log.
+    if exists (
+        select from pg_catalog.jsonb_object_keys(p_values || coalesce(p_expected, '{}')) as k(name)
+        where k.name <> all (app_secrets.secret_names())) then
+        raise exception 'unknown secret name' using errcode = 'AS001',
+            hint = 'Known are: ' || pg_catalog.array_to_string(app_secrets.secret_names(), ', ');
     end if;
     select pg_catalog.min(e.key) into v_bad
     from pg_catalog.jsonb_each(p_values) e where pg_catalog.jsonb_typeof(e.value) not in ('string', 'null');

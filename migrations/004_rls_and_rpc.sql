@@ -136,7 +136,9 @@ revoke all on function public.get_business_secrets_batch(uuid[], text[]) from pu
 grant execute on function public.get_business_secrets_batch(uuid[], text[]) to service_role, app_secrets_service;
 comment on function public.get_business_secrets_batch(uuid[], text[]) is 'app-secrets contract 1';
 
--- Vault is asked by id, in a scalar subquery: a join on its view could decrypt the whole table.
+-- Everything is looked up by key, element by element: `offset 0` keeps the planner from turning the lookups into joins,
+-- which it would answer with a scan of the table while that is small (220 µs a call instead of 25 at 1,000 rows), and
+-- with the decryption of the whole Vault in the worst case.
 create or replace function app_secrets.read_cells(p_business_ids uuid[], p_names text[]) returns app_secrets.cell[]
     language plpgsql stable security definer set search_path = '' set plan_cache_mode = force_generic_plan
 as $$
@@ -155,8 +157,11 @@ begin
                 else 'undecryptable'
             end)::app_secrets.cell
         from unnest(p_business_ids, p_names) with ordinality as r(business_id, name, ord)
-        left join public.business_secrets s on s.business_id = r.business_id
-        left join app_secrets.secret_versions v on v.business_id = r.business_id and v.name = r.name
+        left join lateral (
+            select b.* from public.business_secrets b where b.business_id = r.business_id offset 0) s on true
+        left join lateral (
+            select w.version from app_secrets.secret_versions w
+            where w.business_id = r.business_id and w.name = r.name offset 0) v on true
         cross join lateral (
             select case r.name
                 when 'gemini_api_key' then s.gemini_api_key

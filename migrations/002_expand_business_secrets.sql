@@ -235,7 +235,7 @@ begin
 exception when data_exception then
     return null;
 end $$;
-revoke all on function app_secrets.reveal(uuid, text, text) from public, anon, authenticated, service_role;
+revoke all on function app_secrets.reveal(uuid, text, text) from public, anon;
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- Who and what: versions and audit.
@@ -582,7 +582,15 @@ select
     s.google_drive_folder_id,
     s.updated_at
 from public.business_secrets s;
-revoke all on public.decrypted_business_secrets from public, anon, authenticated;
+revoke all on public.decrypted_business_secrets from public, anon;
+do $$
+begin
+    -- authenticated gets both with its policies in 004.
+    if not exists (select from app_secrets.migrations m where m.version >= 4) then
+        revoke all on public.decrypted_business_secrets from authenticated, service_role;
+        revoke all on function app_secrets.reveal(uuid, text, text) from authenticated, service_role;
+    end if;
+end $$;
 grant select on public.business_secrets, public.decrypted_business_secrets to service_role;
 grant execute on function app_secrets.reveal(uuid, text, text) to service_role;
 

@@ -19,6 +19,9 @@ begin
     if not exists (select from pg_catalog.pg_roles r where r.rolname = 'app_secrets_service') then
         create role app_secrets_service nologin;
     end if;
+exception when duplicate_object or unique_violation then
+    -- Roles belong to the cluster: the migration of another of its databases was faster.
+    null;
 end $$;
 revoke all on schema app_secrets from app_secrets_service;
 

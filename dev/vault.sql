@@ -1,0 +1,202 @@
+-- A stand-in for the extension `supabase_vault` on servers that do not have it: the same relations, functions, owners
+-- and errors, over pgcrypto. For development and tests only; where the extension is available it is used instead.
+--
+-- Runs as the superuser `supabase_admin`, after platform.sql and before vault-grants.sql, in a session where
+-- `vault.root_key_file` names a file with 32 random bytes that only the server's operating-system user may read.
+--
+-- Differs from the real one on purpose: create_secret never writes plaintext, and the nonce is not the cipher's own
+-- (pgcrypto draws one per message) but is authenticated with the rest.
+
+create schema vault;
+
+create table vault.secrets (
+    id uuid primary key default gen_random_uuid(),
+    name text,
+    description text not null default '',
+    secret text not null,
+    key_id uuid,
+    nonce bytea,
+    created_at timestamptz not null default current_timestamp,
+    updated_at timestamptz not null default current_timestamp
+);
+create unique index secrets_name_idx on vault.secrets using btree (name) where name is not null;
+comment on table vault.secrets is 'Table with encrypted `secret` column for storing sensitive information on disk.';
+
+-- Keys -------------------------------------------------------------------------------------------------------------
+
+-- The path is fixed on the function, where only its owner can change it: a session's own setting would let anybody
+-- choose the key. The key itself never leaves the four functions below, none of which an ordinary role may execute
+-- except to decrypt.
+create function vault._root_key() returns bytea
+    language plpgsql stable parallel safe
+    set vault.root_key_file from current
+as $$
+begin
+    return pg_catalog.pg_read_binary_file(pg_catalog.current_setting('vault.root_key_file'), 0, 32);
+end
+$$;
+revoke all on function vault._root_key() from public;
+
+-- Binds a ciphertext to its row and nonce. Lengths are fixed or prefixed, so that no two inputs share an encoding.
+create function vault._tag(root_key bytea, additional bytea, nonce bytea, ciphertext bytea) returns bytea
+    language plpgsql immutable parallel safe set search_path = ''
+as $$
+begin
+    return extensions.hmac(
+        pg_catalog.int4send(pg_catalog.octet_length(additional)) || additional
+            || pg_catalog.int4send(pg_catalog.octet_length(nonce)) || nonce || ciphertext,
+        pg_catalog.sha256('vault/mac/'::bytea || root_key),
+        'sha256'
+    );
+end
+$$;
+revoke all on function vault._tag(bytea, bytea, bytea, bytea) from public;
+
+-- Cipher -----------------------------------------------------------------------------------------------------------
+
+create function vault._crypto_aead_det_noncegen() returns bytea
+    language plpgsql volatile set search_path = ''
+as $$
+begin
+    return extensions.gen_random_bytes(16);
+end
+$$;
+revoke all on function vault._crypto_aead_det_noncegen() from public;
+alter table vault.secrets alter column nonce set default vault._crypto_aead_det_noncegen();
+
+-- Message layout: 32 bytes of HMAC-SHA-256, then an OpenPGP message (AES-256; the passphrase is a random 256-bit key,
+-- so that stretching it would only cost time).
+create function vault._crypto_aead_det_encrypt(
+    message bytea, additional bytea, key_id bigint, context bytea default 'pgsodium', nonce bytea default null
+) returns bytea
+    language plpgsql volatile security definer set search_path = ''
+as $$
+declare
+    root_key bytea := vault._root_key();
+    ciphertext bytea;
+begin
+    if message is null then
+        return null;
+    end if;
+    ciphertext := extensions.pgp_sym_encrypt_bytea(
+        message,
+        pg_catalog.encode(pg_catalog.sha256('vault/enc/'::bytea || root_key), 'hex'),
+        's2k-mode=0, cipher-algo=aes256, compress-algo=0'
+    );
+    return vault._tag(root_key, additional, nonce, ciphertext) || ciphertext;
+end
+$$;
+revoke all on function vault._crypto_aead_det_encrypt(bytea, bytea, bigint, bytea, bytea) from public;
+
+create function vault._crypto_aead_det_decrypt(
+    message bytea, additional bytea, key_id bigint, context bytea default 'pgsodium', nonce bytea default null
+) returns bytea
+    language plpgsql stable security definer set search_path = ''
+as $$
+declare
+    root_key bytea;
+    ciphertext bytea;
+begin
+    if message is null then
+        return null;
+    end if;
+    root_key := vault._root_key();
+    ciphertext := pg_catalog.substr(message, 33);
+    if vault._tag(root_key, additional, nonce, ciphertext) is distinct from pg_catalog.substr(message, 1, 32) then
+        raise exception 'vault: invalid ciphertext' using errcode = 'data_exception';
+    end if;
+    return extensions.pgp_sym_decrypt_bytea(
+        ciphertext, pg_catalog.encode(pg_catalog.sha256('vault/enc/'::bytea || root_key), 'hex')
+    );
+end
+$$;
+revoke all on function vault._crypto_aead_det_decrypt(bytea, bytea, bigint, bytea, bytea) from public;
+
+-- Interface --------------------------------------------------------------------------------------------------------
+
+-- A plain view: only the rows, and only where the column is asked for, are decrypted.
+create view vault.decrypted_secrets as
+    select
+        s.id,
+        s.name,
+        s.description,
+        s.secret,
+        convert_from(
+            vault._crypto_aead_det_decrypt(
+                message := decode(s.secret, 'base64'),
+                additional := convert_to(s.id::text, 'utf8'),
+                key_id := 0,
+                nonce := s.nonce
+            ),
+            'utf8'
+        ) as decrypted_secret,
+        s.key_id,
+        s.nonce,
+        s.created_at,
+        s.updated_at
+    from vault.secrets as s;
+
+create function vault.create_secret(
+    new_secret text, new_name text default null, new_description text default '', new_key_id uuid default null
+) returns uuid
+    language plpgsql security definer set search_path = ''
+as $$
+declare
+    new_id uuid := pg_catalog.gen_random_uuid();
+    new_nonce bytea := vault._crypto_aead_det_noncegen();
+begin
+    insert into vault.secrets (id, name, description, nonce, secret)
+    values (
+        new_id,
+        new_name,
+        new_description,
+        new_nonce,
+        pg_catalog.encode(
+            vault._crypto_aead_det_encrypt(
+                message := pg_catalog.convert_to(new_secret, 'utf8'),
+                additional := pg_catalog.convert_to(new_id::text, 'utf8'),
+                key_id := 0,
+                nonce := new_nonce
+            ),
+            'base64'
+        )
+    );
+    return new_id;
+end
+$$;
+revoke all on function vault.create_secret(text, text, text, uuid) from public;
+
+create function vault.update_secret(
+    secret_id uuid,
+    new_secret text default null,
+    new_name text default null,
+    new_description text default null,
+    new_key_id uuid default null
+) returns void
+    language plpgsql security definer set search_path = ''
+as $$
+begin
+    -- The real one reads the old value first, so a row that cannot be decrypted cannot be updated either.
+    perform d.decrypted_secret from vault.decrypted_secrets as d where d.id = secret_id;
+
+    update vault.secrets as s
+    set
+        secret = case
+            when new_secret is null then s.secret
+            else pg_catalog.encode(
+                vault._crypto_aead_det_encrypt(
+                    message := pg_catalog.convert_to(new_secret, 'utf8'),
+                    additional := pg_catalog.convert_to(s.id::text, 'utf8'),
+                    key_id := 0,
+                    nonce := s.nonce
+                ),
+                'base64'
+            )
+        end,
+        name = coalesce(new_name, s.name),
+        description = coalesce(new_description, s.description),
+        updated_at = pg_catalog.now()
+    where s.id = secret_id;
+end
+$$;
+revoke all on function vault.update_secret(uuid, text, text, text, uuid) from public;

@@ -77,13 +77,13 @@ create table if not exists app_secrets.audit_log (
     name text not null,
     action text not null check (action in ('set', 'clear')),
     version bigint not null,
-    -- Which side was written: the sealed table or RPC, the plaintext columns, or the backfill of 003.
-    origin text not null check (origin in ('sealed', 'legacy', 'backfill')),
-    -- The JWT's sub as the session claimed it, and who connected: the login cannot be forged.
-    jwt_sub text,
+    -- The login cannot be forged; the rest is what the session said of itself.
     login text not null,
+    jwt_sub text,
     application_name text,
-    actor text
+    actor text,
+    -- Which side was written: the sealed table or RPC, the plaintext columns, or the backfill of 003.
+    origin text not null check (origin in ('sealed', 'legacy', 'backfill'))
 );
 create index if not exists audit_log_business_id_idx on app_secrets.audit_log (business_id, id);
 
@@ -662,6 +662,10 @@ declare
     v_legacy jsonb;
     v_changed jsonb;
 begin
+    -- The backfill copies from there, under the sync lock; the condition on the login keeps services from claiming it.
+    if pg_catalog.current_setting('app_secrets.origin', true) = 'backfill' and session_user = current_user then
+        return null;
+    end if;
     select b.* into v_row from public.businesses b where b.id = v_business_id;
     if not found then
         return null;

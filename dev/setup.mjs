@@ -1,0 +1,156 @@
+// Brings a checkout to where everything runs: packages, PostgreSQL's links, the addon. Says one line for each thing it
+// does and nothing when there is nothing to do. Only Node's built-ins, because it runs before `npm ci` has.
+//
+// node dev/setup.mjs [--no-build | --debug | --release]
+//   --no-build   leave the addon alone
+//   --debug      build the addon, whether or not it looks up to date
+//   --release    the same with optimisations, as it is published
+
+import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { homedir } from 'node:os'
+import { delimiter, dirname, join } from 'node:path'
+import { majors, makeLinks, packagedDir, root } from './binaries.mjs'
+
+const flags = new Set(process.argv.slice(2))
+const buildStamp = join(root, 'target', 'addon-stamp.json')
+
+try {
+  installPackages()
+  linkLibraries()
+  if (!flags.has('--no-build')) buildAddon()
+} catch (error) {
+  console.error(`setup: ${error.message}`)
+  process.exitCode = 1
+}
+
+function installPackages() {
+  const [wanted, found] = ['package-lock.json', 'node_modules/.package-lock.json'].map(lockedPackages)
+  // Optional ones are other platforms' binaries; of those, whatever is here has to be the one that is wanted.
+  const current =
+    found &&
+    Object.entries(wanted).every(([path, entry]) => !path || entry.optional || found[path]) &&
+    Object.entries(found).every(([path, entry]) => wanted[path]?.version === entry.version)
+  if (current) return
+  const npm = process.env.npm_execpath
+  const [command, args] = npm ? [process.execPath, [npm]] : ['npm', []]
+  step(found ? 'updating packages (npm ci)' : 'installing packages (npm ci)', () =>
+    run(command, [...args, 'ci', '--no-audit', '--no-fund', '--loglevel=error'], { shell: !npm }),
+  )
+}
+
+function lockedPackages(name) {
+  const file = join(root, name)
+  return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).packages : undefined
+}
+
+function linkLibraries() {
+  for (const major of majors) {
+    const made = makeLinks(packagedDir(major))
+    if (made) console.error(`setup: made ${made} library links for PostgreSQL ${major}`)
+  }
+}
+
+function buildAddon() {
+  const release = flags.has('--release')
+  const sources = addonSources()
+  const hash = contentHash(sources)
+  if (!release && !flags.has('--debug') && isBuilt(sources, hash)) return
+
+  const env = { ...process.env, PATH: pathWithCargo() }
+  const manifest = createRequire(import.meta.url).resolve('@napi-rs/cli/package.json')
+  const { bin } = JSON.parse(readFileSync(manifest, 'utf8'))
+  const args = [join(dirname(manifest), bin.napi), 'build', '--platform', ...(release ? ['--release'] : [])]
+  step(`building the addon (${release ? 'release' : 'debug'}; the first time takes minutes)`, () =>
+    run(process.execPath, args, { env }),
+  )
+  recordBuild(hash)
+}
+
+/** Built from this very content, or since the last change (somebody ran cargo or napi themselves). */
+function isBuilt(sources, hash) {
+  const addon = addonFile()
+  if (!addon) return false
+  const built = statSync(addon).mtimeMs
+  if (existsSync(buildStamp)) {
+    const stamp = JSON.parse(readFileSync(buildStamp, 'utf8'))
+    if (stamp.hash === hash && stamp.built === built) return true
+  }
+  if (sources.some((file) => statSync(file).mtimeMs >= built)) return false
+  recordBuild(hash)
+  return true
+}
+
+function recordBuild(hash) {
+  const addon = addonFile()
+  if (!addon) throw new Error('the build ended well but left no .node file')
+  mkdirSync(dirname(buildStamp), { recursive: true })
+  writeFileSync(buildStamp, JSON.stringify({ hash, built: statSync(addon).mtimeMs }))
+}
+
+/** napi names the file after platform, architecture and C library. */
+function addonFile() {
+  const { binaryName } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).napi
+  const prefix = `${binaryName}.${process.platform}-${process.arch}`
+  const name = readdirSync(root).find((file) => file.startsWith(prefix) && file.endsWith('.node'))
+  return name && join(root, name)
+}
+
+function addonSources() {
+  const files = ['Cargo.toml', 'Cargo.lock', 'build.rs', '.cargo/config.toml'].map((name) => join(root, name))
+  for (const folder of ['src', 'migrations']) {
+    if (!existsSync(join(root, folder))) continue
+    for (const entry of readdirSync(join(root, folder), { recursive: true, withFileTypes: true })) {
+      if (entry.isFile()) files.push(join(entry.parentPath ?? entry.path, entry.name))
+    }
+  }
+  return files.filter((file) => existsSync(file)).sort()
+}
+
+function contentHash(files) {
+  const hash = createHash('sha256')
+  for (const file of files) {
+    const content = readFileSync(file)
+    hash.update(`${file.slice(root.length)}\0${content.length}\0`).update(content)
+  }
+  return hash.digest('hex')
+}
+
+function pathWithCargo() {
+  const path = `${process.env.PATH}${delimiter}${join(homedir(), '.cargo', 'bin')}`
+  const { error } = spawnSync('cargo', ['--version'], { env: { ...process.env, PATH: path } })
+  if (error) {
+    throw new Error(
+      'cargo was not found. The addon is written in Rust: install it from https://rustup.rs, then run this again',
+    )
+  }
+  return path
+}
+
+function step(what, work) {
+  const started = Date.now()
+  process.stderr.write(`setup: ${what} … `)
+  try {
+    work()
+  } catch (error) {
+    process.stderr.write('failed\n')
+    throw error
+  }
+  process.stderr.write(`${((Date.now() - started) / 1000).toFixed(1)} s\n`)
+}
+
+/** Keeps the output to itself unless the command fails. */
+function run(command, args, options) {
+  const { status, signal, error, stdout, stderr } = spawnSync(command, args, {
+    cwd: root,
+    encoding: 'utf8',
+    maxBuffer: 64 * 1024 * 1024,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...options,
+  })
+  if (error) throw error
+  if (status !== 0)
+    throw new Error(`the command ended with ${status ?? signal}:\n${stdout}${stderr}`.trimEnd())
+}

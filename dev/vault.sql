@@ -24,32 +24,35 @@ comment on table vault.secrets is 'Table with encrypted `secret` column for stor
 
 -- Keys -------------------------------------------------------------------------------------------------------------
 
--- The path is fixed on the function, where only its owner can change it: a session's own setting would let anybody
--- choose the key. The key itself never leaves the four functions below, none of which an ordinary role may execute
--- except to decrypt.
-create function vault._root_key() returns bytea
-    language plpgsql stable parallel safe
-    set vault.root_key_file from current
-as $$
+-- Bodies of the SQL-standard kind: names are resolved here, once, and the planner inlines the calls. The path becomes
+-- part of the body, where only the owner can change it: a setting of the session's would let anybody choose the key.
+-- Only the definer functions below may call these.
+do $$
 begin
-    return pg_catalog.pg_read_binary_file(pg_catalog.current_setting('vault.root_key_file'), 0, 32);
+    execute pg_catalog.format(
+        'create function vault._root_key() returns bytea
+            language sql stable
+            return pg_catalog.pg_read_binary_file(%L, 0, 32)',
+        pg_catalog.current_setting('vault.root_key_file')
+    );
 end
 $$;
 revoke all on function vault._root_key() from public;
 
--- Binds a ciphertext to its row and nonce. Lengths are fixed or prefixed, so that no two inputs share an encoding.
+create function vault._cipher_key(root_key bytea) returns text
+    language sql immutable
+    return pg_catalog.encode(pg_catalog.sha256('vault/enc/'::bytea || root_key), 'hex');
+revoke all on function vault._cipher_key(bytea) from public;
+
+-- Binds a ciphertext to its row and nonce. Lengths go in too, so that no two inputs share an encoding.
 create function vault._tag(root_key bytea, additional bytea, nonce bytea, ciphertext bytea) returns bytea
-    language plpgsql immutable parallel safe set search_path = ''
-as $$
-begin
+    language sql immutable
     return extensions.hmac(
         pg_catalog.int4send(pg_catalog.octet_length(additional)) || additional
             || pg_catalog.int4send(pg_catalog.octet_length(nonce)) || nonce || ciphertext,
         pg_catalog.sha256('vault/mac/'::bytea || root_key),
         'sha256'
     );
-end
-$$;
 revoke all on function vault._tag(bytea, bytea, bytea, bytea) from public;
 
 -- Cipher -----------------------------------------------------------------------------------------------------------
@@ -80,7 +83,7 @@ begin
     end if;
     ciphertext := extensions.pgp_sym_encrypt_bytea(
         message,
-        pg_catalog.encode(pg_catalog.sha256('vault/enc/'::bytea || root_key), 'hex'),
+        vault._cipher_key(root_key),
         's2k-mode=0, cipher-algo=aes256, compress-algo=0'
     );
     return vault._tag(root_key, additional, nonce, ciphertext) || ciphertext;
@@ -105,9 +108,7 @@ begin
     if vault._tag(root_key, additional, nonce, ciphertext) is distinct from pg_catalog.substr(message, 1, 32) then
         raise exception 'vault: invalid ciphertext' using errcode = 'data_exception';
     end if;
-    return extensions.pgp_sym_decrypt_bytea(
-        ciphertext, pg_catalog.encode(pg_catalog.sha256('vault/enc/'::bytea || root_key), 'hex')
-    );
+    return extensions.pgp_sym_decrypt_bytea(ciphertext, vault._cipher_key(root_key));
 end
 $$;
 revoke all on function vault._crypto_aead_det_decrypt(bytea, bytea, bigint, bytea, bytea) from public;

@@ -1,0 +1,56 @@
+// Applies the migration files as any SQL client would: each file as it is, in order. The command line does more (batches,
+// progress, checks); this is for tests and tools that just want a migrated database.
+
+import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
+import { withClient } from './postgres.mjs'
+
+const folder = new URL('../migrations/', import.meta.url)
+
+/** The files in order: `{ version, name, sql }`. */
+export function migrationFiles() {
+  return readdirSync(folder)
+    .filter((name) => /^\d{3}_.*\.sql$/.test(name))
+    .sort()
+    .map((name) => ({
+      version: Number(name.slice(0, 3)),
+      name,
+      sql: readFileSync(new URL(name, folder), 'utf8'),
+    }))
+}
+
+/**
+ * Applies the files from `from` to `to`, both included: up to 004 unless told, because 005 drops the plaintext columns.
+ * `url` is the migration role's. Returns the names applied.
+ */
+export async function applyMigrations(url, { from = 2, to = 4 } = {}) {
+  const files = migrationFiles().filter(({ version }) => version >= from && version <= to)
+  for (const { name, sql } of files) {
+    await withClient(url, async (client) => {
+      const checksum = createHash('sha256').update(sql).digest('hex')
+      await client.query("select pg_catalog.set_config('app_secrets.migration_checksum', $1, false)", [
+        checksum,
+      ])
+      try {
+        await client.query(sql)
+      } catch (error) {
+        throw new Error(`${name}: ${error.message}`, { cause: error })
+      }
+    })
+  }
+  return files.map(({ name }) => name)
+}
+
+/** A login of its own for a service, in the group that may call the functions. Before 004 it may call nothing yet. */
+export async function createServiceLogin(cluster, { role = 'app_service', database = 'postgres' } = {}) {
+  // As the migration role, which then may administer the group as if 004 had made it.
+  await cluster.sql(
+    `do $$ begin
+       if not exists (select from pg_catalog.pg_roles where rolname = 'app_secrets_service') then
+         create role app_secrets_service nologin;
+       end if;
+     end $$`,
+    { role: 'postgres', database },
+  )
+  return cluster.createLogin(role, { memberOf: ['app_secrets_service'], database })
+}

@@ -1,0 +1,28 @@
+//! Reads and writes each business's API keys, which Supabase Vault keeps encrypted at rest.
+//!
+//! [`Client`] is the way in. Under it [`pool`] owns the connections and [`store`] the SQL; above it stands
+//! `node`, which only converts.
+
+pub mod catalogue;
+pub mod client;
+pub mod config;
+mod consumers;
+pub mod error;
+mod pool;
+mod store;
+mod timestamp;
+pub mod value;
+
+#[cfg(feature = "node")]
+pub mod node;
+
+pub use catalogue::{NameSet, SecretName};
+pub use client::Client;
+pub use config::{Config, Options, Pooler};
+pub use consumers::{
+    BusinessApiKeys, GoogleTokens, GoogleTokensUpdate, Integration, IntegrationStatus, KlingCredentials,
+    Provider,
+};
+pub use error::{Code, Error, Result};
+pub use store::{Listed, Reading, Versions};
+pub use timestamp::Timestamp;

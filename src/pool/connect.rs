@@ -1,0 +1,229 @@
+//! Opens connections, patiently where a server is only restarting, and knows how old they are.
+
+use std::fmt;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
+use sqlx::{ConnectOptions, Connection};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+
+use super::state::Shared;
+use crate::config::{Config, TlsMode};
+use crate::error::{Error, Result};
+use crate::store::{self, ConnectFault};
+
+/// How long a restarting server is waited for. Then calls fail at once, until it is back.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Between attempts, doubled each time, with jitter: a restarted server is not greeted by everybody at once.
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Connections end of themselves so that poolers and failovers can move them.
+const LIFETIME: Duration = Duration::from_secs(30 * 60);
+
+/// A connection that was silent for longer is asked for a sign of life before a write is entrusted to it: a write
+/// that vanishes in a connection the server has closed could not be repeated. Reads can.
+const SILENCE: Duration = Duration::from_millis(250);
+
+/// One connection.
+pub(super) struct Link {
+    pub(super) connection: PgConnection,
+    /// When the server was last heard of.
+    pub(super) heard: Instant,
+    /// When it last had work.
+    pub(super) used: Instant,
+    /// It has answered something since it was opened.
+    pub(super) is_proven: bool,
+    retire: Instant,
+}
+
+impl Link {
+    pub(super) fn is_expired(&self) -> bool {
+        Instant::now() >= self.retire
+    }
+
+    pub(super) fn is_silent(&self) -> bool {
+        self.heard.elapsed() > SILENCE
+    }
+
+    pub(super) fn answered(&mut self) {
+        let now = Instant::now();
+        (self.heard, self.used, self.is_proven) = (now, now, true);
+    }
+
+    pub(super) async fn is_alive(&mut self, patience: Duration) -> bool {
+        let answer = timeout(patience, store::ping(&mut self.connection)).await;
+        self.heard = Instant::now();
+        matches!(answer, Ok(Ok(())))
+    }
+
+    pub(super) async fn close(self) {
+        // The server ends the session either way; saying goodbye is only good manners.
+        let _ = self.connection.close().await;
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("is_proven", &self.is_proven)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Knows where to connect. No Debug: the driver's options show the password.
+pub(super) struct Dialer {
+    options: PgConnectOptions,
+    place: String,
+    timeout: Duration,
+}
+
+/// The database has been out of reach for a while.
+#[derive(Debug)]
+pub(super) struct Outage {
+    since: Instant,
+    pause: Duration,
+    /// Not to be tried again before.
+    next: Instant,
+    /// What the last attempt met.
+    pub(super) error: Error,
+}
+
+impl Outage {
+    fn note(outage: &mut Option<Self>, error: &Error) -> bool {
+        let now = Instant::now();
+        let (since, pause) = match outage {
+            Some(outage) => (outage.since, (outage.pause * 2).min(LONGEST_PAUSE)),
+            None => (now, FIRST_PAUSE),
+        };
+        let next = now + pause.mul_f64(0.5 + fastrand::f64() / 2.0);
+        *outage = Some(Self {
+            since,
+            pause,
+            next,
+            error: error.clone(),
+        });
+        now - since < PATIENCE
+    }
+}
+
+impl Dialer {
+    pub(super) fn new(config: &Config) -> Self {
+        let endpoint = &config.endpoint;
+        let mode = match config.tls.mode {
+            TlsMode::Off => PgSslMode::Disable,
+            TlsMode::Prefer => PgSslMode::Prefer,
+            TlsMode::Require => PgSslMode::Require,
+            TlsMode::VerifyCa => PgSslMode::VerifyCa,
+            TlsMode::VerifyFull => PgSslMode::VerifyFull,
+        };
+        let mut options = PgConnectOptions::new_without_pgpass()
+            .host(&endpoint.host)
+            .port(endpoint.port)
+            .username(&endpoint.user)
+            .database(&endpoint.database)
+            .application_name(&config.application_name)
+            .ssl_mode(mode)
+            // PgBouncer before 1.20 refuses to start a session with this parameter, and no function here returns floats.
+            .extra_float_digits(None)
+            // The driver would log statements, those with literals too.
+            .disable_statement_logging();
+        // An empty one rather than none: the driver would fall back to PGPASSWORD, which is somebody else's.
+        options = options.password(
+            endpoint
+                .password
+                .as_ref()
+                .map_or("", |password| password.expose_secret()),
+        );
+        if let Some(ca) = &config.tls.ca {
+            options = options.ssl_root_cert_from_pem(ca.clone());
+        }
+        Self {
+            options,
+            place: endpoint.place(),
+            timeout: config.timeout,
+        }
+    }
+
+    async fn attempt(&self, until: Instant) -> Result<Link, ConnectFault> {
+        match timeout_at(until, PgConnection::connect_with(&self.options)).await {
+            Ok(Ok(connection)) => {
+                let now = Instant::now();
+                let retire = now + LIFETIME.mul_f64(0.9 + fastrand::f64() / 5.0);
+                tracing::debug!(place = self.place, "connected");
+                Ok(Link {
+                    connection,
+                    heard: now,
+                    used: now,
+                    is_proven: false,
+                    retire,
+                })
+            }
+            Ok(Err(error)) => Err(ConnectFault::new(&error, &self.place)),
+            Err(_) => {
+                let cause = format!(
+                    "{}: no answer within {} ms; is the host right, and does a firewall let it through?",
+                    self.place,
+                    self.timeout.as_millis()
+                );
+                Err(ConnectFault {
+                    error: Error::unavailable(cause),
+                    passing: false,
+                })
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Opens a connection. Keeps trying for as long as the server seems to be restarting.
+    pub(super) async fn connect(&self, until: Instant) -> Result<Link> {
+        let mut closing = self.closing.subscribe();
+        tokio::select! {
+            link = self.connect_while_open(until) => link,
+            _ = closing.wait_for(|closing| *closing) => Err(Error::Closed),
+        }
+    }
+
+    async fn connect_while_open(&self, until: Instant) -> Result<Link> {
+        loop {
+            if let Some(next) = self.outage(|outage| outage.as_ref().map(|outage| outage.next)) {
+                sleep_until(next.min(until)).await;
+            }
+            let fault = match self.dialer.attempt(until).await {
+                Ok(link) => {
+                    self.outage(Option::take);
+                    return Ok(link);
+                }
+                Err(fault) => fault,
+            };
+            let is_recent = self.outage(|outage| Outage::note(outage, &fault.error));
+            tracing::debug!(error = %fault.error, "no connection");
+            if !(fault.passing && is_recent && Instant::now() < until) {
+                return Err(fault.error);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_and_patience_ends() {
+        let mut outage = None;
+        let mut longest = Duration::ZERO;
+        assert!(Outage::note(&mut outage, &Error::Closed));
+        for _ in 0..10 {
+            let next = outage.as_ref().unwrap().next;
+            longest = longest.max(next - Instant::now());
+            tokio::time::sleep_until(next).await;
+            Outage::note(&mut outage, &Error::Closed);
+        }
+        assert!(longest > LONGEST_PAUSE / 2 && longest <= LONGEST_PAUSE);
+        assert!(!Outage::note(&mut outage, &Error::Closed));
+    }
+}

@@ -1,0 +1,375 @@
+//! Who serves, what waits, and when another connection is worth opening. Holds the one lock of the pool.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::connect::{Dialer, Link, Outage};
+use super::flight::{Flight, Flights, Landing, Route};
+use super::job::Errand;
+use super::queue::{Queue, Work};
+use super::{tend, worker};
+use crate::catalogue::NameSet;
+use crate::config::{Config, Pooler};
+use crate::error::{Error, Result};
+use crate::store::Protocol;
+
+/// What the workers of one pool share.
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) dialer: Dialer,
+    /// Where workers run.
+    handle: Handle,
+    /// A transaction pooler stands in between. Once found out it stays so.
+    is_pooled: AtomicBool,
+    /// std Mutex: never held across an await.
+    state: Mutex<State>,
+    /// Becomes true on close; ends whatever only waits.
+    pub(super) closing: watch::Sender<bool>,
+    /// Whenever a worker left.
+    left: Notify,
+}
+
+struct State {
+    is_open: bool,
+    queue: Queue,
+    flights: Flights,
+    /// Links without work, the most recently used last.
+    parked: Vec<Link>,
+    /// Tasks that hold a link or are opening one.
+    workers: usize,
+    /// Of these, how many are opening one. One at a time: a burst must not open connections that it will not need.
+    opening: usize,
+    /// A worker has been woken and has not yet looked at the queue: it will find whatever is put there meanwhile.
+    waking: bool,
+    outage: Option<Outage>,
+    /// Looks after parked links.
+    tender: Option<AbortHandle>,
+}
+
+/// Who is to serve what has just been queued.
+enum Start {
+    /// Nobody is busy: the caller's own thread sends this, which saves a change of threads on the way out.
+    Here(Link, Work),
+    /// Somebody is busy: a task picks up all that will have gathered by the time it runs.
+    Soon(Link),
+    Open,
+}
+
+impl Shared {
+    pub(super) fn new(config: Config) -> Arc<Self> {
+        let state = State {
+            is_open: true,
+            queue: Queue::default(),
+            flights: Flights::default(),
+            parked: Vec::new(),
+            workers: 0,
+            opening: 0,
+            waking: false,
+            outage: None,
+            tender: None,
+        };
+        Arc::new(Self {
+            dialer: Dialer::new(&config),
+            is_pooled: AtomicBool::new(config.pooler == Pooler::Transaction),
+            config,
+            handle: Handle::current(),
+            state: Mutex::new(state),
+            closing: watch::Sender::new(false),
+            left: Notify::new(),
+        })
+    }
+
+    pub(super) fn submit_read(
+        self: &Arc<Self>,
+        business: Uuid,
+        names: NameSet,
+        deadline: Instant,
+    ) -> Result<Landing> {
+        let route = Route { business, names };
+        let mut state = self.state();
+        state.admit()?;
+        if let Some(landing) = state.flights.join(&route, deadline) {
+            return Ok(landing);
+        }
+        let (flight, landing) = Flight::new(route, deadline);
+        state.flights.insert(Arc::clone(&flight));
+        state.queue.push_read(flight);
+        let start = state.dispatch(self.config.max_connections);
+        drop(state);
+        self.start(start);
+        Ok(landing)
+    }
+
+    pub(super) fn submit_errand(self: &Arc<Self>, errand: Errand) -> Result<()> {
+        let mut state = self.state();
+        state.admit()?;
+        state.queue.push_errand(errand);
+        let start = state.dispatch(self.config.max_connections);
+        drop(state);
+        self.start(start);
+        Ok(())
+    }
+
+    fn start(self: &Arc<Self>, start: Option<Start>) {
+        let Some(start) = start else { return };
+        let worker = Worker::new(self);
+        match start {
+            Start::Open => drop(self.handle.spawn(worker::open(worker))),
+            Start::Soon(link) => drop(self.handle.spawn(worker::wake(worker, link))),
+            Start::Here(link, work) => {
+                let mut task: Pin<Box<dyn Future<Output = ()> + Send>> =
+                    Box::pin(worker::serve(worker, link, work));
+                let _runtime = self.handle.enter();
+                // Nothing is to be woken by this waker: the task is polled again as soon as it is spawned.
+                if task
+                    .as_mut()
+                    .poll(&mut Context::from_waker(Waker::noop()))
+                    .is_pending()
+                {
+                    drop(self.handle.spawn(task));
+                }
+            }
+        }
+    }
+
+    /// Gives the worker more work, or parks its link.
+    pub(super) fn turn(self: &Arc<Self>, mut worker: Worker, link: Link) -> Turn {
+        let mut state = self.state();
+        if !state.is_open {
+            drop(state);
+            return Turn::Close(link, worker);
+        }
+        let Some(work) = state.queue.take() else {
+            worker.leave(&mut state);
+            if !link.is_expired() {
+                state.parked.push(link);
+            }
+            drop(state);
+            return Turn::Parked;
+        };
+        let more = state.dispatch(self.config.max_connections);
+        drop(state);
+        self.start(more);
+        Turn::Work(link, work, worker)
+    }
+
+    /// A worker lost its link and left: what waits may need another.
+    pub(super) fn redispatch(self: &Arc<Self>) {
+        let start = self.state().dispatch(self.config.max_connections);
+        self.start(start);
+    }
+
+    pub(super) fn woken(&self) {
+        self.state().waking = false;
+    }
+
+    pub(super) fn opened(self: &Arc<Self>) {
+        let mut state = self.state();
+        state.opening -= 1;
+        if state.tender.is_none() && state.is_open {
+            state.tender = Some(self.handle.spawn(tend::tend(Arc::downgrade(self))).abort_handle());
+        }
+    }
+
+    /// No connection came about. Whoever waits is told why, unless others serve them.
+    pub(super) fn not_opened(&self, error: &Error) {
+        let mut state = self.state();
+        state.opening -= 1;
+        let abandoned = if state.workers > 1 {
+            Vec::new()
+        } else {
+            state.drain()
+        };
+        drop(state);
+        abandoned.into_iter().for_each(|work| work.fail(error));
+    }
+
+    pub(super) fn land(&self, flight: &Arc<Flight>, outcome: Result<super::Readings>) {
+        self.state().flights.remove(flight);
+        flight.land(outcome);
+    }
+
+    /// Called before the caller of a write hears of its outcome, whatever that is.
+    pub(super) fn wrote(&self) {
+        self.state().flights.close_doors();
+    }
+
+    /// The server went away under a link: those that are parked lead to the same server.
+    pub(super) fn evict(&self) {
+        let parked = std::mem::take(&mut self.state().parked);
+        if !parked.is_empty() {
+            tracing::debug!(
+                connections = parked.len(),
+                "dropping connections to a server that went away"
+            );
+        }
+    }
+
+    /// Takes parked links out for maintenance. They are the caller's to park again, or to drop.
+    pub(super) fn take_parked(self: &Arc<Self>, due: impl FnMut(&mut Link) -> bool) -> Vec<(Link, Worker)> {
+        let mut state = self.state();
+        let due: Vec<Link> = state.parked.extract_if(.., due).collect();
+        state.workers += due.len();
+        due.into_iter().map(|link| (link, Worker::new(self))).collect()
+    }
+
+    pub(super) fn protocol(&self) -> Protocol {
+        if self.is_pooled.load(Ordering::Relaxed) {
+            Protocol::Transactional
+        } else {
+            Protocol::Prepared
+        }
+    }
+
+    /// A prepared statement was gone. Says whether statements are sent another way from now on.
+    pub(super) fn found_pooler(&self) -> bool {
+        if self.config.pooler != Pooler::Auto {
+            return false;
+        }
+        tracing::info!("a transaction pooler stands in between: going on without prepared statements");
+        self.is_pooled.store(true, Ordering::Relaxed);
+        true
+    }
+
+    pub(super) fn outage<T>(&self, update: impl FnOnce(&mut Option<Outage>) -> T) -> T {
+        update(&mut self.state().outage)
+    }
+
+    /// Why a call that reached its deadline was not answered.
+    pub(super) fn too_late(&self) -> Error {
+        match &self.state().outage {
+            Some(outage) => outage.error.clone(),
+            None => Error::no_answer(self.config.timeout, "the database gave no answer"),
+        }
+    }
+
+    /// Takes no more work. What waits fails; the parked links are the caller's to close.
+    pub(super) fn shut(&self) -> Vec<Link> {
+        let mut state = self.state();
+        state.is_open = false;
+        let waiting = state.drain();
+        let parked = std::mem::take(&mut state.parked);
+        if let Some(tender) = state.tender.take() {
+            tender.abort();
+        }
+        drop(state);
+        self.closing.send_replace(true);
+        waiting.into_iter().for_each(|work| work.fail(&Error::Closed));
+        parked
+    }
+
+    /// Waits until no worker is left.
+    pub(super) async fn vacated(&self) {
+        loop {
+            let left = self.left.notified();
+            if self.state().workers == 0 {
+                return;
+            }
+            left.await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn admit(&self) -> Result<()> {
+        if !self.is_open {
+            return Err(Error::Closed);
+        }
+        if self.queue.is_full() {
+            return Err(Error::unavailable(
+                "too many calls wait for it already: it does not keep up",
+            ));
+        }
+        Ok(())
+    }
+
+    fn dispatch(&mut self, max_connections: usize) -> Option<Start> {
+        if self.waking || self.queue.is_empty() {
+            return None;
+        }
+        if let Some(link) = self.parked.pop() {
+            self.workers += 1;
+            if self.workers > 1 {
+                self.waking = true;
+                return Some(Start::Soon(link));
+            }
+            return match self.queue.take() {
+                Some(work) => Some(Start::Here(link, work)),
+                None => {
+                    self.workers -= 1;
+                    self.parked.push(link);
+                    None
+                }
+            };
+        }
+        if self.opening == 0 && self.workers < max_connections {
+            self.workers += 1;
+            self.opening += 1;
+            return Some(Start::Open);
+        }
+        None
+    }
+
+    fn drain(&mut self) -> Vec<Work> {
+        self.flights.close_doors();
+        self.queue.drain()
+    }
+}
+
+/// What a worker does after it has served.
+pub(super) enum Turn {
+    Work(Link, Work, Worker),
+    Parked,
+    Close(Link, Worker),
+}
+
+/// A place among the workers, given back on drop, also by a panic.
+pub(super) struct Worker {
+    pub(super) shared: Arc<Shared>,
+    has_left: bool,
+}
+
+impl Worker {
+    fn new(shared: &Arc<Shared>) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            has_left: false,
+        }
+    }
+
+    /// Gives the place back under the lock that parks the link: the next caller must not see it busy and parked.
+    fn leave(&mut self, state: &mut State) {
+        state.workers -= 1;
+        self.has_left = true;
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if !self.has_left {
+            self.shared.state().workers -= 1;
+        }
+        self.shared.left.notify_waiters();
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("place", &self.config.endpoint.place())
+            .finish_non_exhaustive()
+    }
+}

@@ -28,7 +28,7 @@ export async function applyAsPsql(client, version, onStatement = () => {}) {
 /** Splits SQL at the semicolons that are in no comment, string, quoted name or dollar quote. */
 export function statements(sql) {
   const token =
-    /--[^\n]*|\/\*[^]*?\*\/|'(?:[^']|'')*'|"(?:[^"]|"")*"|(\$(?:[a-z_]\w*)?\$)[^]*?\1|;|[^-/'"$;]+|[^]/gi
+    /--[^\n]*|\/\*.*?\*\/|'(?:[^']|'')*'|"(?:[^"]|"")*"|(\$(?:[a-z_]\w*)?\$).*?\1|;|[^-/'"$;]+|./gis
   const found = []
   let current = ''
   let code = false

@@ -1,0 +1,124 @@
+// Short forms for what tests say about a business and its secrets.
+
+export const legacyNames = [
+  'gemini_api_key',
+  'grok_api_key',
+  'claude_api_key',
+  'youtube_api_key',
+  'kling_access_key',
+  'kling_secret_key',
+  'global_sms_api_key',
+  'whatsapp_api_key',
+]
+export const sealedNames = [...legacyNames, 'google_access_token', 'google_refresh_token']
+export const names = [...sealedNames, 'google_token_expiry', 'google_drive_folder_id']
+
+export const reference = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
+
+/** Makes a business, with plaintext keys or an owner where told. Returns its id. */
+export async function addBusiness(db, columns = {}) {
+  const list = { name: 'A business', ...columns }
+  const parameters = Object.keys(list).map((_, i) => `$${i + 1}`)
+  const { id } = await db.one(
+    `insert into public.businesses (${Object.keys(list).join(', ')}) values (${parameters.join(', ')}) returning id`,
+    Object.values(list),
+  )
+  return id
+}
+
+/** Inserts a row of sealed cells from plaintext. */
+export function insertSecrets(db, id, values, role) {
+  const columns = Object.keys(values)
+  const parameters = columns.map((_, i) => `, $${i + 2}`).join('')
+  return db.query(
+    `insert into public.business_secrets (business_id${columns.map((c) => `, ${c}`).join('')})
+     values ($1${parameters})`,
+    [id, ...Object.values(values)],
+    role,
+  )
+}
+
+/** Updates sealed cells. */
+export function updateSecrets(db, id, values, role) {
+  const assignments = Object.keys(values).map((column, i) => `${column} = $${i + 2}`)
+  return db.query(
+    `update public.business_secrets set ${assignments.join(', ')} where business_id = $1`,
+    [id, ...Object.values(values)],
+    role,
+  )
+}
+
+/** Updates plaintext columns, as legacy code does. */
+export function updateLegacy(db, id, values) {
+  const assignments = Object.keys(values).map((column, i) => `${column} = $${i + 2}`)
+  return db.query(`update public.businesses set ${assignments.join(', ')} where id = $1`, [
+    id,
+    ...Object.values(values),
+  ])
+}
+
+/** What is set, in clear, read through the view. */
+export function clear(db, id) {
+  return readRow(db, 'decrypted_business_secrets', 'business_id', id)
+}
+
+/** What is set, as it is stored. */
+export function stored(db, id) {
+  return readRow(db, 'business_secrets', 'business_id', id)
+}
+
+/** What the plaintext columns hold. */
+export function legacy(db, id) {
+  return readRow(db, 'businesses', 'id', id)
+}
+
+async function readRow(db, relation, key, id) {
+  const rows = await db.query(`select to_jsonb(r) as row from public.${relation} r where ${key} = $1`, [id])
+  if (!rows.length) return null
+  return Object.fromEntries(
+    names.map((name) => [name, rows[0].row[name]]).filter(([, value]) => value != null),
+  )
+}
+
+/** {name: version} of every cell that was ever written. */
+export async function versions(db, id) {
+  const rows = await db.query(
+    'select name, version::integer from app_secrets.secret_versions where business_id = $1 order by name',
+    [id],
+  )
+  return Object.fromEntries(rows.map(({ name, version }) => [name, version]))
+}
+
+/** What the audit says happened to a business, oldest first: `gemini_api_key set 1 sealed`. */
+export async function history(db, id) {
+  const rows = await db.query(
+    `select concat_ws(' ', name, action, version, origin) as line
+     from app_secrets.audit_log where business_id = $1 order by id`,
+    [id],
+  )
+  return rows.map(({ line }) => line)
+}
+
+export async function set(db, id, values, expected = null, role = 'app_service') {
+  const { result } = await db.one(
+    'select public.set_business_secrets($1, $2, $3) as result',
+    [id, JSON.stringify(values), expected && JSON.stringify(expected)],
+    role,
+  )
+  return result
+}
+
+export async function get(db, id, wanted = null, role = 'app_service') {
+  const { result } = await db.one('select public.get_business_secrets($1, $2) as result', [id, wanted], role)
+  return result
+}
+
+/** `[status, value, version]` of each element. */
+export async function batch(db, ids, wanted, role = 'app_service') {
+  const rows = await db.query(
+    'select ord, value, version::integer, status from public.get_business_secrets_batch($1, $2)',
+    [ids, wanted],
+    role,
+  )
+  return rows.map(({ status, value, version }) => [status, value, version])
+}

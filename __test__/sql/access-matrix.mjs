@@ -1,0 +1,215 @@
+// Who may do what: one row an operation, one column an actor, one outcome a cell. Nothing here is run; see
+// access-cells.mjs for how, and mutations.mjs for the proof that each cell would notice.
+//
+//   no        refused, SQLSTATE 42501              22P02 …   refused with that SQLSTATE
+//   -         nothing: no rows, no privileges      3         that many rows written
+//   aB        rows came back with business A's references (or metadata) and business B's plaintext, and no others'
+//   ok        it ran (what it gave, if anything, holds no value)
+
+import { users } from './access-fixture.mjs'
+
+const claims = (role, sub, more = {}) => JSON.stringify({ role, ...(sub && { sub }), ...more })
+
+/** `login` connects; `role` and `claims` are what PostgREST then sets for the length of the transaction. */
+export const actors = {
+  anon: { login: 'authenticator', role: 'anon', claims: claims('anon') },
+  // A forged token without a valid signature never gets past PostgREST; should one, the role still decides.
+  posing: { login: 'authenticator', role: 'anon', claims: claims('service_role', users.owner) },
+  owner: { login: 'authenticator', role: 'authenticated', claims: claims('authenticated', users.owner) },
+  other: { login: 'authenticator', role: 'authenticated', claims: claims('authenticated', users.other) },
+  former: { login: 'authenticator', role: 'authenticated', claims: claims('authenticated', users.former) },
+  badsub: { login: 'authenticator', role: 'authenticated', claims: claims('authenticated', "' or true --") },
+  nobody: { login: 'authenticator', role: 'authenticated', claims: claims('authenticated', users.nobody) },
+  forged: {
+    login: 'authenticator',
+    role: 'authenticated',
+    claims: claims('service_role', null, { user_metadata: { sub: users.owner } }),
+  },
+  bare: { login: 'authenticator', role: 'authenticated', claims: '' },
+  service: { login: 'authenticator', role: 'service_role', claims: claims('service_role') },
+  login: { login: 'app_service', group: 'app_secrets_service' },
+  postgres: { login: 'postgres' },
+}
+
+export const matrix = `
+                     anon  posing owner other former badsub nobody forged bare  service login postgres
+
+public.business_secrets
+  privileges         -     -      arwd  arwd  arwd   arwd   arwd   arwd   arwd  arwd    -     all
+  select             no    no     ac    b     -      22P02  -      -      -     abc     no    abc
+  select for update  no    no     ac    b     -      22P02  -      -      -     abc     no    abc
+  insert D           no    no     1     no    no     22P02  no     no     no    1       no    1
+  upsert A           no    no     1     no    no     22P02  no     no     no    1       no    1
+  upsert B           no    no     no    1     no     22P02  no     no     no    1       no    1
+  ignore A           no    no     -     no    no     22P02  no     no     no    -       no    -
+  update             no    no     2     1     -      22P02  -      -      -     3       no    3
+  update returning   no    no     2ac   1b    -      22P02  -      -      -     3abc    no    3abc
+  delete             no    no     2     1     -      22P02  -      -      -     3       no    3
+  delete A           no    no     1     -     -      22P02  -      -      -     1       no    1
+  truncate           no    no     no    no    no     no     no     no     no    no      no    ok
+
+public.decrypted_business_secrets
+  privileges         -     -      r     r     r      r      r      r      r     r       -     all
+  select             no    no     AC    B     -      22P02  -      -      -     ABC     no    ABC
+  insert D           no    no     no    no    no     no     no     no     no    no      no    1
+  upsert A           no    no     no    no    no     no     no     no     no    no      no    1
+  update             no    no     no    no    no     no     no     no     no    no      no    3
+  delete             no    no     no    no    no     no     no     no     no    no      no    3
+  truncate           42809 42809  42809 42809 42809  42809  42809  42809  42809 42809   42809 42809
+
+public.get_business_secrets(uuid, text[])
+  privileges         -     -      -     -     -      -      -      -      -     X       X     all
+  execute            no    no     no    no    no     no     no     no     no    B       B     B
+public.get_business_secrets_batch(uuid[], text[])
+  privileges         -     -      -     -     -      -      -      -      -     X       X     all
+  execute            no    no     no    no    no     no     no     no     no    ABC     ABC   ABC
+public.set_business_secrets(uuid, jsonb, jsonb)
+  privileges         -     -      -     -     -      -      -      -      -     X       X     all
+  execute            no    no     no    no    no     no     no     no     no    ok      ok    ok
+public.list_business_secrets(uuid)
+  privileges         -     -      -     -     -      -      -      -      -     X       X     all
+  execute            no    no     no    no    no     no     no     no     no    ok      ok    ok
+
+schema app_secrets
+  privileges         -     -      -     -     -      -      -      -      -     -       -     all
+schema vault
+  privileges         -     -      -     -     -      -      -      -      -     U       -     U*
+
+each private table
+  privileges         -     -      -     -     -      -      -      -      -     -       -     all
+  select             no    no     no    no    no     no     no     no     no    no      no    ok
+  insert             no    no     no    no    no     no     no     no     no    no      no    ok
+  upsert             no    no     no    no    no     no     no     no     no    no      no    ok
+  update             no    no     no    no    no     no     no     no     no    no      no    ok
+  delete             no    no     no    no    no     no     no     no     no    no      no    ok
+  truncate           no    no     no    no    no     no     no     no     no    no      no    ok
+
+each private function
+  privileges         -     -      -     -     -      -      -      -      -     -       -     all
+  execute            no    no     no    no    no     no     no     no     no    no      no    ok
+app_secrets.reveal(uuid, text, text)
+  privileges         -     -      X     X     X      X      X      X      X     X       -     all
+  execute            no    no     no    no    no     no     no     no     no    no      no    ok
+app_secrets.accessible_business_ids()
+  privileges         -     -      X     X     X      X      X      X      X     -       -     all
+  execute            no    no     no    no    no     no     no     no     no    no      no    ok
+
+vault.secrets
+  select             no    no     no    no    no     no     no     no     no    abc     no    abc
+  insert             no    no     no    no    no     no     no     no     no    no      no    no
+  upsert             no    no     no    no    no     no     no     no     no    no      no    no
+  update             no    no     no    no    no     no     no     no     no    no      no    no
+  delete             no    no     no    no    no     no     no     no     no    6       no    6
+  truncate           no    no     no    no    no     no     no     no     no    no      no    ok
+vault.decrypted_secrets
+  select             no    no     no    no    no     no     no     no     no    ABC     no    ABC
+  insert             no    no     no    no    no     no     no     no     no    no      no    no
+  update             no    no     no    no    no     no     no     no     no    no      no    no
+  delete             no    no     no    no    no     no     no     no     no    6       no    6
+vault.create_secret
+  execute            no    no     no    no    no     no     no     no     no    ok      no    ok
+vault.update_secret
+  execute            no    no     no    no    no     no     no     no     no    ok      no    ok
+vault._crypto_aead_det_decrypt
+  execute            no    no     no    no    no     no     no     no     no    ok      no    ok
+vault._crypto_aead_det_encrypt
+  execute            no    no     no    no    no     no     no     no     no    no      no    no
+vault._crypto_aead_det_noncegen
+  execute            no    no     no    no    no     no     no     no     no    no      no    no
+`
+
+/** Every function of ours and whether it runs as its owner (definer) or as its caller (invoker). */
+export const functions = {
+  'public.get_business_secrets(uuid, text[])': 'definer',
+  'public.get_business_secrets_batch(uuid[], text[])': 'definer',
+  'public.list_business_secrets(uuid)': 'definer',
+  'public.set_business_secrets(uuid, jsonb, jsonb)': 'definer',
+  'app_secrets.accessible_business_ids()': 'definer',
+  'app_secrets.backfill_batch(integer)': 'invoker',
+  'app_secrets.businesses_to_fill(integer)': 'invoker',
+  'app_secrets.fill_business(uuid)': 'invoker',
+  'app_secrets.google_cells_to_seal(uuid, integer)': 'invoker',
+  'app_secrets.install_sealing(text[])': 'invoker',
+  'app_secrets.install_sync()': 'invoker',
+  'app_secrets.jwt_sub()': 'invoker',
+  'app_secrets.legacy_cells_to_fill(jsonb, jsonb)': 'invoker',
+  'app_secrets.lock_row(uuid)': 'definer',
+  'app_secrets.lock_sync()': 'definer',
+  'app_secrets.lock_sync_statement()': 'definer',
+  'app_secrets.mirror_to_legacy()': 'definer',
+  'app_secrets.mirror_to_sealed()': 'definer',
+  'app_secrets.mirror_truncate()': 'definer',
+  'app_secrets.normalize(text)': 'invoker',
+  'app_secrets.notify_all()': 'definer',
+  'app_secrets.notify_changes()': 'definer',
+  'app_secrets.notify_deleted()': 'definer',
+  'app_secrets.read_cells(uuid[], text[])': 'definer',
+  'app_secrets.reap_all()': 'definer',
+  'app_secrets.reap_row()': 'definer',
+  'app_secrets.record_changes(uuid, text[], text[])': 'definer',
+  'app_secrets.remove_sync()': 'invoker',
+  'app_secrets.require_migration(integer)': 'invoker',
+  'app_secrets.require_references(text[])': 'invoker',
+  'app_secrets.require_verified(uuid[])': 'invoker',
+  'app_secrets.reveal(uuid, text, text)': 'definer',
+  'app_secrets.seal(uuid, text, text)': 'definer',
+  'app_secrets.seal_google_cell(uuid, text)': 'invoker',
+  'app_secrets.seal_row()': 'definer',
+  'app_secrets.secret_names()': 'invoker',
+  'app_secrets.verify_legacy(uuid[])': 'invoker',
+  'app_secrets.write_cells(uuid, jsonb)': 'definer',
+}
+
+/** The private tables, each with a column that an UPDATE can name. */
+export const privateTables = {
+  'app_secrets.audit_log': 'actor',
+  'app_secrets.backfill_progress': 'last_id',
+  'app_secrets.migrations': 'checksum',
+  'app_secrets.secret_versions': 'updated_by',
+}
+
+/** [table, policy, command, role]: nobody else's, and no other. `*` is all commands. */
+export const policies = [
+  ['public.business_secrets', 'business_secrets_delete', 'd', 'authenticated'],
+  ['public.business_secrets', 'business_secrets_insert', 'a', 'authenticated'],
+  ['public.business_secrets', 'business_secrets_select', 'r', 'authenticated'],
+  ['public.business_secrets', 'business_secrets_service', '*', 'service_role'],
+  ['public.business_secrets', 'business_secrets_update', 'w', 'authenticated'],
+  ...Object.keys(privateTables).map((table) => [table, 'nobody', '*', 'public']),
+]
+
+/** The matrix's rows, with `each …` written out: { object, operation, actor, expected }. */
+export function expectations() {
+  const [header, ...lines] = matrix.split('\n').filter((line) => line.trim())
+  const names = header.trim().split(/\s+/)
+  const rows = []
+  let object
+  for (const line of lines) {
+    if (!line.startsWith(' ')) {
+      object = line
+      continue
+    }
+    const operation = line.slice(2, 20).trim()
+    const cells = line.slice(20).trim().split(/\s+/)
+    if (cells.length !== names.length) throw new Error(`${object} ${operation}: ${cells.length} cells`)
+    rows.push({ object, operation, cells })
+  }
+  const explicit = new Set(rows.map((row) => row.object))
+  const groups = {
+    'each private table': Object.keys(privateTables),
+    'each private function': Object.keys(functions).filter(
+      (name) => name.startsWith('app_secrets.') && !explicit.has(name),
+    ),
+  }
+  return rows.flatMap((row) =>
+    (groups[row.object] ?? [row.object]).flatMap((name) =>
+      names.map((actor, i) => ({
+        id: `${name} ${row.operation} ${actor}`,
+        object: name,
+        operation: row.operation,
+        actor,
+        expected: row.cells[i],
+      })),
+    ),
+  )
+}

@@ -641,6 +641,8 @@ declare
     v_changed jsonb;
     v_origin constant text := pg_catalog.current_setting('app_secrets.origin', true);
 begin
+    -- Held already, unless the statement named no key and a trigger of the app's changed one.
+    perform app_secrets.lock_sync();
     select pg_catalog.to_jsonb(s) into v_sealed from public.business_secrets s where s.business_id = new.id;
     select pg_catalog.jsonb_object_agg(c.name, c.value) into v_changed
     from (
@@ -741,10 +743,19 @@ begin
         on public.businesses
         for each statement execute function app_secrets.lock_sync_statement();
     create or replace trigger zz_app_secrets_sync
-        after insert or update of gemini_api_key, grok_api_key, claude_api_key, youtube_api_key,
-            kling_access_key, kling_secret_key, global_sms_api_key, whatsapp_api_key
-        on public.businesses
+        after insert on public.businesses
         for each row execute function app_secrets.mirror_to_sealed('gemini_api_key', 'grok_api_key', 'claude_api_key',
+            'youtube_api_key', 'kling_access_key', 'kling_secret_key', 'global_sms_api_key', 'whatsapp_api_key');
+    -- By value and not `update of`: a BEFORE trigger of the app's may change a key that the statement does not name.
+    create or replace trigger zz_app_secrets_sync_update
+        after update on public.businesses
+        for each row when (
+            (old.gemini_api_key, old.grok_api_key, old.claude_api_key, old.youtube_api_key, old.kling_access_key,
+                old.kling_secret_key, old.global_sms_api_key, old.whatsapp_api_key)
+            is distinct from
+            (new.gemini_api_key, new.grok_api_key, new.claude_api_key, new.youtube_api_key, new.kling_access_key,
+                new.kling_secret_key, new.global_sms_api_key, new.whatsapp_api_key))
+        execute function app_secrets.mirror_to_sealed('gemini_api_key', 'grok_api_key', 'claude_api_key',
             'youtube_api_key', 'kling_access_key', 'kling_secret_key', 'global_sms_api_key', 'whatsapp_api_key');
     create or replace trigger aa_app_secrets_lock
         before insert or update or delete on public.business_secrets
@@ -767,6 +778,7 @@ as $$
 begin
     drop trigger if exists aa_app_secrets_lock on public.businesses;
     drop trigger if exists zz_app_secrets_sync on public.businesses;
+    drop trigger if exists zz_app_secrets_sync_update on public.businesses;
     drop trigger if exists aa_app_secrets_lock on public.business_secrets;
     drop trigger if exists zz_app_secrets_sync on public.business_secrets;
     drop trigger if exists zz_app_secrets_sync_all on public.business_secrets;

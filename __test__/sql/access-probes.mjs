@@ -1,0 +1,324 @@
+// Named checks of what the matrix cannot show. Each gets a superuser's client in a transaction that is rolled back, and
+// throws an AssertionError where the protection that it is named after is gone.
+
+import assert from 'node:assert/strict'
+import { become } from './access-cells.mjs'
+import { businesses, users } from './access-fixture.mjs'
+import { functions, policies, privateTables } from './access-matrix.mjs'
+
+const { A, B, D } = businesses
+
+const sealedColumns = [
+  'gemini_api_key',
+  'grok_api_key',
+  'claude_api_key',
+  'youtube_api_key',
+  'kling_access_key',
+  'kling_secret_key',
+  'global_sms_api_key',
+  'whatsapp_api_key',
+  'google_access_token',
+  'google_refresh_token',
+]
+
+const ours = "n.nspname = 'app_secrets' or (n.nspname = 'public' and %name like '%business_secrets%')"
+const oursBy = (column) => ours.replace('%name', column)
+
+async function as(client, actor, sql, values) {
+  await client.query(`savepoint actor;${become(actor, { impersonate: true }).join(';')}`)
+  try {
+    return (await client.query(sql, values)).rows
+  } catch (error) {
+    await client.query('rollback to savepoint actor')
+    throw error
+  } finally {
+    // A role that is set in a subtransaction stays set when that is released.
+    await client.query(
+      "reset session authorization; select pg_catalog.set_config('request.jwt.claims', '', true)",
+    )
+  }
+}
+
+async function attempt(client, work) {
+  await client.query('savepoint attempt')
+  try {
+    await work()
+    return 'ok'
+  } catch (error) {
+    if (!error.code) throw error
+    await client.query('rollback to savepoint attempt')
+    return error.code
+  }
+}
+
+const rowsOf = async (client, sql, values) => (await client.query(sql, values)).rows
+const listOf = async (client, sql, values) =>
+  (await rowsOf(client, sql, values)).map((row) => Object.values(row).join(' ')).sort()
+
+/** Puts a text into a cell around the triggers, as a restore or an attacker with that power would. */
+async function plant(client, business, column, text) {
+  await client.query('set local session_replication_role = replica')
+  await client.query(`update public.business_secrets set ${column} = $2 where business_id = $1`, [
+    business,
+    text,
+  ])
+  await client.query('set local session_replication_role = origin')
+}
+
+async function referenceOf(client, business, column = 'gemini_api_key') {
+  const [row] = await rowsOf(client, 'select * from public.business_secrets where business_id = $1', [
+    business,
+  ])
+  return row[column]
+}
+
+export const probes = {
+  async 'a planted reference to another cell reveals nothing in the view'(client) {
+    await plant(client, A, 'gemini_api_key', await referenceOf(client, B))
+    await plant(client, A, 'grok_api_key', await referenceOf(client, A, 'google_refresh_token'))
+    const [row] = await as(
+      client,
+      'owner',
+      'select * from public.decrypted_business_secrets where business_id = $1',
+      [A],
+    )
+    assert.deepEqual([row.gemini_api_key, row.grok_api_key], [null, null])
+  },
+
+  async 'a planted reference to another cell reveals nothing through the RPC'(client) {
+    await plant(client, A, 'gemini_api_key', await referenceOf(client, B))
+    const rows = await as(
+      client,
+      'login',
+      "select value, status from public.get_business_secrets_batch(array[$1, $1]::uuid[], '{gemini_api_key,google_refresh_token}')",
+      [A],
+    )
+    assert.deepEqual(rows, [
+      { value: null, status: 'undecryptable' },
+      { value: 'plain-A-google', status: 'ok' },
+    ])
+  },
+
+  async 'a reference to another cell is stored as text'(client) {
+    const foreign = await referenceOf(client, B)
+    const insert = 'insert into public.business_secrets (business_id, gemini_api_key) values ($1, $2)'
+    await as(client, 'owner', insert, [D, foreign])
+    await as(
+      client,
+      'owner',
+      `${insert} on conflict (business_id) do update set gemini_api_key = excluded.gemini_api_key`,
+      [A, foreign],
+    )
+    await as(client, 'owner', 'update public.business_secrets set grok_api_key = $2 where business_id = $1', [
+      A,
+      foreign,
+    ])
+    const seen = await as(
+      client,
+      'owner',
+      'select gemini_api_key, grok_api_key from public.decrypted_business_secrets where business_id in ($1, $2) order by 1, 2',
+      [A, D],
+    )
+    assert.deepEqual(seen, [
+      { gemini_api_key: foreign, grok_api_key: foreign },
+      { gemini_api_key: foreign, grok_api_key: null },
+    ])
+    assert.notEqual(await referenceOf(client, D), foreign)
+  },
+
+  async 'a row keeps its business'(client) {
+    const move = () =>
+      as(client, 'owner', 'update public.business_secrets set business_id = $2 where business_id = $1', [
+        A,
+        D,
+      ])
+    assert.equal(await attempt(client, move), 'AS002')
+  },
+
+  async 'a row cannot be moved to another tenant, triggers or not'(client) {
+    await client.query('set local session_replication_role = replica')
+    await client.query('delete from public.business_secrets where business_id = $1', [B])
+    const move = () =>
+      as(client, 'owner', 'update public.business_secrets set business_id = $2 where business_id = $1', [
+        A,
+        B,
+      ])
+    assert.equal(await attempt(client, move), '42501')
+  },
+
+  ...Object.fromEntries(
+    sealedColumns.map((column) => [
+      `${column} holds nothing but a reference, triggers or not`,
+      async (client) => {
+        assert.equal(await attempt(client, () => plant(client, A, column, 'plaintext')), '23514')
+      },
+    ]),
+  ),
+
+  async 'a cell that goes takes its Vault row along'(client) {
+    const count = async (business) =>
+      (
+        await listOf(client, 'select name from vault.secrets where name like $1', [
+          `business_secrets/${business}/%`,
+        ])
+      ).length
+    assert.equal(await count(A), 2)
+    await as(
+      client,
+      'owner',
+      'update public.business_secrets set gemini_api_key = null where business_id = $1',
+      [A],
+    )
+    assert.equal(await count(A), 1)
+    await as(client, 'owner', 'delete from public.business_secrets where business_id = $1', [A])
+    assert.equal(await count(A), 0)
+  },
+
+  async 'a truncated table leaves nothing in Vault'(client) {
+    await as(client, 'postgres', 'truncate public.business_secrets')
+    assert.deepEqual(
+      await listOf(client, "select name from vault.secrets where name like 'business_secrets/%'"),
+      [],
+    )
+  },
+
+  ...Object.fromEntries(
+    Object.keys(privateTables).map((table) => [
+      `${table} shows no row even to a role that was granted it`,
+      async (client) => {
+        await client.query(
+          "insert into app_secrets.backfill_progress (phase) values ('google') on conflict do nothing",
+        )
+        await client.query('grant usage on schema app_secrets to authenticated')
+        await client.query(`grant select on ${table} to authenticated`)
+        assert.notEqual((await rowsOf(client, `select from ${table}`)).length, 0)
+        assert.equal((await as(client, 'owner', `select from ${table}`)).length, 0)
+      },
+    ]),
+  ),
+
+  async 'a login in service_role, without BYPASSRLS, works by its policy'(client) {
+    const login = `probe_${process.pid}_${Date.now()}`
+    await client.query(`create role ${login} login inherit nobypassrls in role service_role`)
+    await client.query(`set local session authorization ${login}`)
+    const { rows } = await client.query(
+      "update public.business_secrets set grok_api_key = 'new' returning business_id",
+    )
+    await client.query('reset session authorization')
+    assert.equal(rows.length, 3)
+  },
+
+  async 'policies are the ones listed'(client) {
+    const found = await listOf(
+      client,
+      `select format('%s.%s', n.nspname, c.relname), p.polname, p.polcmd, (
+        select pg_catalog.string_agg(coalesce(r.rolname, 'public'), ',')
+        from pg_catalog.unnest(p.polroles) as o(oid) left join pg_catalog.pg_roles r on r.oid = o.oid)
+      from pg_catalog.pg_policy p
+      join pg_catalog.pg_class c on c.oid = p.polrelid
+      join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+      where ${oursBy('c.relname')}`,
+    )
+    assert.deepEqual(found, policies.map((policy) => policy.join(' ')).sort())
+  },
+
+  async 'every function is listed, with whom it runs as'(client) {
+    const found = await listOf(
+      client,
+      `select format('%s.%s(%s)', n.nspname, p.proname, pg_catalog.oidvectortypes(p.proargtypes)),
+        case when p.prosecdef then 'definer' else 'invoker' end
+      from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+      where ${oursBy('p.proname')}`,
+    )
+    assert.deepEqual(
+      found,
+      Object.entries(functions)
+        .map((entry) => entry.join(' '))
+        .sort(),
+    )
+  },
+
+  async 'every function pins an empty search_path'(client) {
+    const loose = await listOf(
+      client,
+      `select p.oid::pg_catalog.regprocedure from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+      where (${oursBy('p.proname')}) and not coalesce(p.proconfig @> array['search_path=""'], false)`,
+    )
+    assert.deepEqual(loose, [])
+  },
+
+  async 'an operator of the caller does not run in a function of ours'(client) {
+    await client.query(`
+      create schema trap;
+      grant usage on schema trap to authenticated;
+      create function trap.join(text, uuid) returns text language sql
+        return 'business_secrets/' || '${B}';
+      create operator trap.|| (function = trap.join, leftarg = text, rightarg = uuid)`)
+    await plant(client, A, 'gemini_api_key', await referenceOf(client, B))
+    await client.query('set local search_path = trap, pg_catalog')
+    const [row] = await as(
+      client,
+      'owner',
+      'select gemini_api_key from public.decrypted_business_secrets where business_id = $1',
+      [A],
+    )
+    assert.equal(row.gemini_api_key, null)
+  },
+
+  async 'everything belongs to the migration role'(client) {
+    const strangers = await listOf(
+      client,
+      `select format('%s.%s', n.nspname, p.proname), p.proowner::pg_catalog.regrole
+        from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+        where (${oursBy('p.proname')}) and p.proowner <> 'postgres'::pg_catalog.regrole
+      union all
+      select format('%s.%s', n.nspname, c.relname), c.relowner::pg_catalog.regrole
+        from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+        where (${oursBy('c.relname')}) and c.relowner <> 'postgres'::pg_catalog.regrole
+      union all
+      select n.nspname, n.nspowner::pg_catalog.regrole from pg_catalog.pg_namespace n
+        where n.nspname = 'app_secrets' and n.nspowner <> 'postgres'::pg_catalog.regrole`,
+    )
+    assert.deepEqual(strangers, [])
+  },
+
+  async 'the view runs as its caller, behind a barrier'(client) {
+    const [view] = await rowsOf(
+      client,
+      "select reloptions from pg_catalog.pg_class where oid = 'public.decrypted_business_secrets'::pg_catalog.regclass",
+    )
+    assert.deepEqual(view.reloptions.sort(), ['security_barrier=true', 'security_invoker=true'])
+  },
+
+  async 'the service group is nobody, and in no other role'(client) {
+    const [role] = await rowsOf(
+      client,
+      `select rolcanlogin, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication
+      from pg_catalog.pg_roles where rolname = 'app_secrets_service'`,
+    )
+    assert.deepEqual(new Set(Object.values(role)), new Set([false]))
+    const memberships = await listOf(
+      client,
+      `select m.member::pg_catalog.regrole, m.roleid::pg_catalog.regrole from pg_catalog.pg_auth_members m
+      where m.member = 'app_secrets_service'::pg_catalog.regrole
+        or (m.roleid = 'app_secrets_service'::pg_catalog.regrole
+          and m.member in (select oid from pg_catalog.pg_roles where rolname in ('anon', 'authenticated', 'authenticator')))`,
+    )
+    assert.deepEqual(memberships, [])
+  },
+
+  async 'the audit names the login that connected and the claimed user'(client) {
+    await as(
+      client,
+      'owner',
+      "update public.business_secrets set grok_api_key = 'new' where business_id = $1",
+      [A],
+    )
+    const rows = await rowsOf(
+      client,
+      "select login, jwt_sub from app_secrets.audit_log where business_id = $1 and name = 'grok_api_key'",
+      [A],
+    )
+    assert.deepEqual(rows, [{ login: 'authenticator', jwt_sub: users.owner }])
+  },
+}

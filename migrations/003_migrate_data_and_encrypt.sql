@@ -318,6 +318,9 @@ begin
     end loop;
 end $$;
 
+-- The planner's samples (pg_stats) hold plaintext tokens until they are taken anew.
+analyze public.business_secrets (google_access_token, google_refresh_token);
+
 insert into app_secrets.migrations (version, name, checksum)
 values (3, 'migrate_data_and_encrypt', nullif(pg_catalog.current_setting('app_secrets.migration_checksum', true), ''))
 on conflict (version) do update set checksum = coalesce(excluded.checksum, migrations.checksum);

@@ -34,7 +34,7 @@ async function as(client, actor, sql, values) {
   } finally {
     // A role that is set in a subtransaction stays set when that is released.
     await client.query(
-      "reset session authorization; select pg_catalog.set_config('request.jwt.claims', '', true)",
+      "reset session authorization; reset role; select pg_catalog.set_config('request.jwt.claims', '', true)",
     )
   }
 }

@@ -2,7 +2,13 @@
 // the role and the claims of the caller's token set for that transaction alone.
 
 /** Columns that are not text; a request's JSON is read by type. */
-const types = { id: 'uuid', business_id: 'uuid', owner_id: 'uuid', google_token_expiry: 'timestamptz' }
+const types = {
+  id: 'uuid',
+  business_id: 'uuid',
+  owner_id: 'uuid',
+  google_token_expiry: 'timestamptz',
+  updated_at: 'timestamptz',
+}
 
 const identifier = (name) => `"${name.replaceAll('"', '""')}"`
 const relation = (name) => `"public".${identifier(name)}`

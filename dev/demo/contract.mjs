@@ -1,0 +1,78 @@
+// Step 7: the plaintext columns go, after proof and not before.
+
+import { migrationFiles } from '../migrate.mjs'
+
+export async function dropAfterProof(demo) {
+  const { report } = demo
+  report.step('Drop the plaintext columns, after proof')
+  const { id, values } = demo.business(5)
+  const database = 'postgres'
+
+  // A key changed where no trigger sees it: the two places differ now.
+  await aroundTriggers(demo, async (client) => {
+    await client.query('update public.businesses set claude_api_key = $2 where id = $1', [
+      id,
+      `${demo.marker}-tampered`,
+    ])
+  })
+  report.say(`one of ${demo.counts.keys} keys is changed around the triggers, in business ${id}`)
+  const refusal = await sendContract(demo)
+  report.claim('005 refuses', refusal?.code === 'AS006', `SQLSTATE ${refusal?.code ?? 'none'}`)
+  report.say(`  ${refusal.message}`)
+  report.claim(
+    'and names the business, but no value',
+    refusal.message.includes(id) && !refusal.message.includes(demo.marker),
+  )
+  const verified = await demo.run(['verify'])
+  report.claim('so does verify', verified.code === 4, `exit code ${verified.code}`)
+  const dropped = await demo.run(['migrate', '--drop-legacy', `--yes-drop-plaintext=${database}`])
+  report.claim('and migrate --drop-legacy', dropped.code === 4, `exit code ${dropped.code}`)
+  report.claim('all eight columns are still there', (await legacyColumns(demo)) === 8, '8 columns')
+
+  await demo.admin.query('update public.businesses set claude_api_key = $2 where id = $1', [
+    id,
+    values.claude_api_key,
+  ])
+  report.say('repaired: the right value is written through either side')
+  const repaired = await demo.run(['verify'])
+  report.claim('verify finds nothing', repaired.code === 0, `exit code ${repaired.code}`)
+  const done = await demo.run(['migrate', '--drop-legacy', `--yes-drop-plaintext=${database}`])
+  report.claim('the columns are dropped', done.code === 0 && (await legacyColumns(demo)) === 0, '0 columns')
+
+  const secrets = await demo.secrets()
+  report.claim(
+    'and every consumer reads on, with no change of its own',
+    (await secrets.getProviderKey(id, 'claude')) === values.claude_api_key,
+  )
+}
+
+/** Sends 005 as any SQL client would; gives its error. */
+async function sendContract({ admin }) {
+  const { sql } = migrationFiles().find(({ version }) => version === 5)
+  try {
+    await admin.query(sql)
+    return undefined
+  } catch (error) {
+    return error
+  } finally {
+    await admin.query('rollback')
+  }
+}
+
+async function aroundTriggers({ admin }, work) {
+  await admin.query('set session_replication_role = replica')
+  try {
+    await work(admin)
+  } finally {
+    await admin.query('reset session_replication_role')
+  }
+}
+
+function legacyColumns(demo) {
+  return demo.value(
+    `select count(*)::int from pg_attribute
+     where attrelid = 'public.businesses'::regclass and not attisdropped and attname in (
+       'gemini_api_key', 'grok_api_key', 'claude_api_key', 'youtube_api_key', 'kling_access_key', 'kling_secret_key',
+       'global_sms_api_key', 'whatsapp_api_key')`,
+  )
+}

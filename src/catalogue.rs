@@ -97,21 +97,15 @@ impl FromStr for SecretName {
         Self::ALL
             .into_iter()
             .find(|name| name.as_str() == text)
-            .ok_or_else(|| Error::UnknownSecret {
-                hint: near_misses(text),
-            })
+            .ok_or_else(|| Error::UnknownSecret { hint: near_misses(text) })
     }
 }
 
 /// Says which names were likely meant. Never repeats the text itself: swapped arguments would put a value there.
 fn near_misses(text: &str) -> String {
     // A longer text cannot be a misspelt name, and comparing it would cost its length twelve times.
-    let folded: String = text
-        .chars()
-        .take(40)
-        .flat_map(char::to_lowercase)
-        .filter(|c| c.is_alphanumeric())
-        .collect();
+    let folded: String =
+        text.chars().take(40).flat_map(char::to_lowercase).filter(|c| c.is_alphanumeric()).collect();
     let mut near: Vec<(usize, &str)> = SecretName::ALL
         .into_iter()
         .map(SecretName::as_str)
@@ -125,10 +119,7 @@ fn near_misses(text: &str) -> String {
     near.sort_unstable();
 
     match near.as_slice() {
-        [] => format!(
-            "the names are {}",
-            SecretName::ALL.map(SecretName::as_str).join(", ")
-        ),
+        [] => format!("the names are {}", SecretName::ALL.map(SecretName::as_str).join(", ")),
         [(_, one)] => format!("did you mean {one}?"),
         several => {
             let names: Vec<&str> = several.iter().take(3).map(|(_, name)| *name).collect();
@@ -170,9 +161,7 @@ impl NameSet {
 
     /// The names, in the order of the catalogue.
     pub fn iter(self) -> impl Iterator<Item = SecretName> {
-        SecretName::ALL
-            .into_iter()
-            .filter(move |name| self.0 & (1 << *name as u16) != 0)
+        SecretName::ALL.into_iter().filter(move |name| self.0 & (1 << *name as u16) != 0)
     }
 }
 
@@ -202,24 +191,14 @@ mod tests {
     #[test]
     fn eight_names_stood_in_plaintext_and_ten_are_sealed() {
         assert_eq!(SecretName::COUNT, 12);
-        assert_eq!(
-            SecretName::ALL.iter().filter(|name| name.entry().legacy).count(),
-            8
-        );
-        assert_eq!(
-            SecretName::ALL.iter().filter(|name| name.entry().sealed).count(),
-            10
-        );
+        assert_eq!(SecretName::ALL.iter().filter(|name| name.entry().legacy).count(), 8);
+        assert_eq!(SecretName::ALL.iter().filter(|name| name.entry().sealed).count(), 10);
     }
 
     #[test]
     fn a_misspelt_name_is_answered_with_the_likely_one() {
         let hint = |text: &str| text.parse::<SecretName>().unwrap_err().to_string();
-        assert!(
-            hint("geminiApiKey").contains("gemini_api_key"),
-            "{}",
-            hint("geminiApiKey")
-        );
+        assert!(hint("geminiApiKey").contains("gemini_api_key"), "{}", hint("geminiApiKey"));
         assert!(hint("youtube").contains("youtube_api_key"), "{}", hint("youtube"));
         assert!(hint("kling_acces_key").contains("kling_access_key"));
     }
@@ -233,17 +212,9 @@ mod tests {
 
     #[test]
     fn a_set_keeps_the_order_of_the_catalogue() {
-        let set: NameSet = [
-            SecretName::GrokApiKey,
-            SecretName::GeminiApiKey,
-            SecretName::GrokApiKey,
-        ]
-        .into_iter()
-        .collect();
+        let set: NameSet =
+            [SecretName::GrokApiKey, SecretName::GeminiApiKey, SecretName::GrokApiKey].into_iter().collect();
         assert_eq!(set.len(), 2);
-        assert_eq!(
-            set.iter().collect::<Vec<_>>(),
-            [SecretName::GeminiApiKey, SecretName::GrokApiKey]
-        );
+        assert_eq!(set.iter().collect::<Vec<_>>(), [SecretName::GeminiApiKey, SecretName::GrokApiKey]);
     }
 }

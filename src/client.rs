@@ -28,9 +28,7 @@ impl Client {
     ///
     /// Outside a tokio runtime, which the connections belong to.
     pub fn new(config: Config) -> Self {
-        Self {
-            pool: Arc::new(Pool::new(config)),
-        }
+        Self { pool: Arc::new(Pool::new(config)) }
     }
 
     /// Reads one secret; `None` only where it is not set.
@@ -42,23 +40,15 @@ impl Client {
     /// Reads several secrets of one business in one round trip and one snapshot.
     pub async fn get_many(&self, business: Uuid, names: NameSet) -> Result<Values> {
         if names.is_empty() {
-            return Err(Error::InvalidArgument(
-                "names is empty: pass at least one name".into(),
-            ));
+            return Err(Error::InvalidArgument("names is empty: pass at least one name".into()));
         }
         let values = self.read(business, names).await?;
-        let undecryptable: Vec<SecretName> = values
-            .iter()
-            .filter(|(_, value)| value.is_err())
-            .map(|(name, _)| *name)
-            .collect();
+        let undecryptable: Vec<SecretName> =
+            values.iter().filter(|(_, value)| value.is_err()).map(|(name, _)| *name).collect();
         if !undecryptable.is_empty() {
             return Err(Error::DecryptFailed { names: undecryptable });
         }
-        Ok(values
-            .into_iter()
-            .map(|(name, value)| (name, value.unwrap_or_default()))
-            .collect())
+        Ok(values.into_iter().map(|(name, value)| (name, value.unwrap_or_default())).collect())
     }
 
     /// Writes one secret, or clears it with `None`. Returns its version.
@@ -73,10 +63,7 @@ impl Client {
     ) -> Result<i64> {
         let expected = expected.map(|version| (name, version)).into_iter().collect();
         let versions = self.set_many(business, vec![(name, value)], expected).await?;
-        let version = versions
-            .iter()
-            .find(|(written, _)| *written == name)
-            .map(|(_, version)| *version);
+        let version = versions.iter().find(|(written, _)| *written == name).map(|(_, version)| *version);
         version.ok_or_else(|| Error::NotMigrated {
             found: format!("set_business_secrets gives no version of {name}"),
         })
@@ -90,32 +77,21 @@ impl Client {
         expected: Vec<(SecretName, i64)>,
     ) -> Result<Versions> {
         if values.is_empty() {
-            return Err(Error::InvalidArgument(
-                "values is empty: pass at least one name and value".into(),
-            ));
+            return Err(Error::InvalidArgument("values is empty: pass at least one name and value".into()));
         }
         if values.iter().map(|(name, _)| *name).collect::<NameSet>().len() != values.len() {
             return Err(Error::InvalidArgument("values names a secret twice".into()));
         }
-        if let Some((name, _)) = expected
-            .iter()
-            .find(|(name, _)| !values.iter().any(|(written, _)| written == name))
+        if let Some((name, _)) =
+            expected.iter().find(|(name, _)| !values.iter().any(|(written, _)| written == name))
         {
             return Err(Error::InvalidArgument(format!(
                 "a version of {name} is expected, which is not written"
             )));
         }
-        let values = values
-            .into_iter()
-            .map(|(name, value)| Ok((name, normalised(value)?)))
-            .collect::<Result<_>>()?;
-        self.pool
-            .write(WriteRequest {
-                business,
-                values,
-                expected,
-            })
-            .await
+        let values =
+            values.into_iter().map(|(name, value)| Ok((name, normalised(value)?))).collect::<Result<_>>()?;
+        self.pool.write(WriteRequest { business, values, expected }).await
     }
 
     /// Clears one secret. Returns its version.
@@ -145,10 +121,7 @@ impl Client {
         names: NameSet,
     ) -> Result<Vec<(SecretName, Result<Option<SecretString>>)>> {
         let readings: Readings = self.pool.read(business, names).await?;
-        Ok(readings
-            .into_iter()
-            .map(|(name, reading)| (name, reading.map(|reading| reading.value)))
-            .collect())
+        Ok(readings.into_iter().map(|(name, reading)| (name, reading.map(|reading| reading.value))).collect())
     }
 }
 

@@ -40,9 +40,7 @@ impl FromStr for Provider {
             "gemini" => Ok(Self::Gemini),
             "grok" => Ok(Self::Grok),
             "claude" => Ok(Self::Claude),
-            _ => Err(Error::InvalidArgument(
-                "provider must be 'gemini', 'grok' or 'claude'".into(),
-            )),
+            _ => Err(Error::InvalidArgument("provider must be 'gemini', 'grok' or 'claude'".into())),
         }
     }
 }
@@ -134,9 +132,7 @@ impl Client {
 
     /// adService: the keys of its two providers.
     pub async fn business_api_keys(&self, business: Uuid) -> Result<BusinessApiKeys> {
-        let mut values = self
-            .take(business, [SecretName::GeminiApiKey, SecretName::GrokApiKey])
-            .await?;
+        let mut values = self.take(business, [SecretName::GeminiApiKey, SecretName::GrokApiKey]).await?;
         Ok(BusinessApiKeys {
             gemini: values.take(SecretName::GeminiApiKey),
             grok: values.take(SecretName::GrokApiKey),
@@ -145,18 +141,11 @@ impl Client {
 
     /// klingRoutes: both keys or nothing, from one snapshot.
     pub async fn kling_credentials(&self, business: Uuid) -> Result<Option<KlingCredentials>> {
-        let mut values = self
-            .take(business, [SecretName::KlingAccessKey, SecretName::KlingSecretKey])
-            .await?;
-        let keys = (
-            values.take(SecretName::KlingAccessKey),
-            values.take(SecretName::KlingSecretKey),
-        );
+        let mut values =
+            self.take(business, [SecretName::KlingAccessKey, SecretName::KlingSecretKey]).await?;
+        let keys = (values.take(SecretName::KlingAccessKey), values.take(SecretName::KlingSecretKey));
         Ok(match keys {
-            (Some(access_key), Some(secret_key)) => Some(KlingCredentials {
-                access_key,
-                secret_key,
-            }),
+            (Some(access_key), Some(secret_key)) => Some(KlingCredentials { access_key, secret_key }),
             _ => None,
         })
     }
@@ -174,41 +163,8 @@ impl Client {
                 why: "Kling's keys work only together: pass both, or null to clear both".into(),
             });
         }
-        let values = vec![
-            (SecretName::KlingAccessKey, access_key),
-            (SecretName::KlingSecretKey, secret_key),
-        ];
+        let values = vec![(SecretName::KlingAccessKey, access_key), (SecretName::KlingSecretKey, secret_key)];
         self.set_many(business, values, Vec::new()).await
-    }
-
-    /// `backend_server`, `YouTubeService`.
-    pub async fn youtube_api_key(&self, business: Uuid) -> Result<Option<SecretString>> {
-        self.get(business, SecretName::YoutubeApiKey).await
-    }
-
-    /// Sets or clears it. Returns its version.
-    pub async fn set_youtube_api_key(&self, business: Uuid, key: Option<SecretString>) -> Result<i64> {
-        self.set(business, SecretName::YoutubeApiKey, key, None).await
-    }
-
-    /// `backend_server`, to send messages.
-    pub async fn sms_api_key(&self, business: Uuid) -> Result<Option<SecretString>> {
-        self.get(business, SecretName::GlobalSmsApiKey).await
-    }
-
-    /// Sets or clears it. Returns its version.
-    pub async fn set_sms_api_key(&self, business: Uuid, key: Option<SecretString>) -> Result<i64> {
-        self.set(business, SecretName::GlobalSmsApiKey, key, None).await
-    }
-
-    /// `backend_server`.
-    pub async fn whatsapp_api_key(&self, business: Uuid) -> Result<Option<SecretString>> {
-        self.get(business, SecretName::WhatsappApiKey).await
-    }
-
-    /// Sets or clears it. Returns its version.
-    pub async fn set_whatsapp_api_key(&self, business: Uuid, key: Option<SecretString>) -> Result<i64> {
-        self.set(business, SecretName::WhatsappApiKey, key, None).await
     }
 
     /// google-auth: `None` where neither token is set.
@@ -229,9 +185,7 @@ impl Client {
         if access_token.is_none() && refresh_token.is_none() {
             return Ok(None);
         }
-        let expires_at = values
-            .take(SecretName::GoogleTokenExpiry)
-            .map(|text| text.expose_secret().parse());
+        let expires_at = values.take(SecretName::GoogleTokenExpiry).map(|text| text.expose_secret().parse());
         let expires_at = expires_at.transpose().map_err(|_| Error::NotMigrated {
             found: "google_token_expiry does not come as an ISO 8601 time".into(),
         })?;
@@ -246,19 +200,15 @@ impl Client {
 
     /// Changes what is given and leaves the rest. Returns the versions of what was given.
     pub async fn set_google_tokens(&self, business: Uuid, update: GoogleTokensUpdate) -> Result<Versions> {
-        let expires_at = update
-            .expires_at
-            .map(|at| at.map(|at| SecretString::from(at.to_string())));
+        let expires_at = update.expires_at.map(|at| at.map(|at| SecretString::from(at.to_string())));
         let values = [
             (SecretName::GoogleAccessToken, update.access_token),
             (SecretName::GoogleRefreshToken, update.refresh_token),
             (SecretName::GoogleTokenExpiry, expires_at),
             (SecretName::GoogleDriveFolderId, update.drive_folder_id),
         ];
-        let values = values
-            .into_iter()
-            .filter_map(|(name, value)| value.map(|value| (name, value)))
-            .collect();
+        let values =
+            values.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect();
         self.set_many(business, values, Vec::new()).await
     }
 
@@ -276,10 +226,7 @@ struct Taken(Values);
 
 impl Taken {
     fn take(&mut self, name: SecretName) -> Option<SecretString> {
-        self.0
-            .iter_mut()
-            .find(|(read, _)| *read == name)
-            .and_then(|(_, value)| value.take())
+        self.0.iter_mut().find(|(read, _)| *read == name).and_then(|(_, value)| value.take())
     }
 }
 
@@ -295,11 +242,7 @@ impl IntegrationStatus {
             sms: all(&[SecretName::GlobalSmsApiKey]),
             whatsapp: all(&[SecretName::WhatsappApiKey]),
             // Either token is a grant: the one serves requests now, the other those to come.
-            google: integration(
-                listed,
-                &[SecretName::GoogleRefreshToken, SecretName::GoogleAccessToken],
-                1,
-            ),
+            google: integration(listed, &[SecretName::GoogleRefreshToken, SecretName::GoogleAccessToken], 1),
         }
     }
 }
@@ -310,9 +253,7 @@ fn integration(listed: &[Listed], names: &[SecretName], needed: usize) -> Integr
     let configured = entries.iter().filter(|entry| entry.is_set).count() >= needed;
     Integration {
         configured,
-        last4: configured
-            .then(|| entries.iter().find_map(|entry| entry.last4.clone()))
-            .flatten(),
+        last4: configured.then(|| entries.iter().find_map(|entry| entry.last4.clone())).flatten(),
         updated_at: entries.iter().filter_map(|entry| entry.updated_at).max(),
     }
 }
@@ -323,21 +264,13 @@ mod tests {
 
     fn listed(name: SecretName, last4: Option<&str>) -> Listed {
         let updated_at = Some(Timestamp(name as i64));
-        Listed {
-            name,
-            is_set: last4.is_some(),
-            last4: last4.map(str::to_owned),
-            version: 1,
-            updated_at,
-        }
+        Listed { name, is_set: last4.is_some(), last4: last4.map(str::to_owned), version: 1, updated_at }
     }
 
     #[test]
     fn kling_is_configured_only_with_both_keys() {
-        let one = [
-            listed(SecretName::KlingAccessKey, Some("aaaa")),
-            listed(SecretName::KlingSecretKey, None),
-        ];
+        let one =
+            [listed(SecretName::KlingAccessKey, Some("aaaa")), listed(SecretName::KlingSecretKey, None)];
         let status = IntegrationStatus::of(&one);
         assert!(!status.kling.configured);
         assert_eq!(status.kling.last4, None);
@@ -349,10 +282,7 @@ mod tests {
         let status = IntegrationStatus::of(&both);
         assert!(status.kling.configured);
         assert_eq!(status.kling.last4.as_deref(), Some("aaaa"));
-        assert_eq!(
-            status.kling.updated_at,
-            Some(Timestamp(SecretName::KlingSecretKey as i64))
-        );
+        assert_eq!(status.kling.updated_at, Some(Timestamp(SecretName::KlingSecretKey as i64)));
     }
 
     #[test]
@@ -368,12 +298,6 @@ mod tests {
     #[test]
     fn a_provider_is_read_by_its_name_and_an_unknown_one_is_not_repeated() {
         assert_eq!("grok".parse::<Provider>().unwrap(), Provider::Grok);
-        assert!(
-            !"sk_live"
-                .parse::<Provider>()
-                .unwrap_err()
-                .to_string()
-                .contains("sk_live")
-        );
+        assert!(!"sk_live".parse::<Provider>().unwrap_err().to_string().contains("sk_live"));
     }
 }

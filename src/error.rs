@@ -171,11 +171,7 @@ impl Error {
 }
 
 fn list(names: &[SecretName]) -> String {
-    names
-        .iter()
-        .map(|name| name.as_str())
-        .collect::<Vec<_>>()
-        .join(", ")
+    names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 macro_rules! codes {
@@ -246,25 +242,9 @@ mod tests {
     fn only_faults_that_pass_by_themselves_are_transient() {
         assert!(Error::unavailable("connection refused").is_transient());
         assert!(Error::no_answer(Duration::from_secs(5), "no answer").is_transient());
-        assert!(
-            !Error::Server {
-                sqlstate: "XX001".into()
-            }
-            .is_transient()
-        );
-        assert!(
-            !Error::UnknownOutcome {
-                cause: "connection reset".into()
-            }
-            .is_transient()
-        );
-        assert!(
-            !Error::PermissionDenied {
-                sqlstate: "42501".into(),
-                remedy: "grant it"
-            }
-            .is_transient()
-        );
+        assert!(!Error::Server { sqlstate: "XX001".into() }.is_transient());
+        assert!(!Error::UnknownOutcome { cause: "connection reset".into() }.is_transient());
+        assert!(!Error::PermissionDenied { sqlstate: "42501".into(), remedy: "grant it" }.is_transient());
     }
 
     #[test]

@@ -24,10 +24,7 @@ impl fmt::Display for Timestamp {
         let (year, month, day) = civil(self.0.div_euclid(DAY));
         let ms = self.0.rem_euclid(DAY);
         let (hour, minute, second, ms) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60, ms % 1000);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z"
-        )
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
     }
 }
 
@@ -35,10 +32,8 @@ impl FromStr for Timestamp {
     type Err = NotATimestamp;
 
     fn from_str(text: &str) -> Result<Self, NotATimestamp> {
-        let (date, time) = text
-            .strip_suffix('Z')
-            .and_then(|text| text.split_once('T'))
-            .ok_or(NotATimestamp)?;
+        let (date, time) =
+            text.strip_suffix('Z').and_then(|text| text.split_once('T')).ok_or(NotATimestamp)?;
         let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
         let [year, month, day] = numbers(date, '-')?;
         let [hour, minute, second] = numbers(time, ':')?;
@@ -49,12 +44,8 @@ impl FromStr for Timestamp {
             return Err(NotATimestamp);
         }
         // PostgreSQL keeps microseconds; a Date does not.
-        let ms: i64 = format!("{fraction:0<3}")[..3]
-            .parse()
-            .map_err(|_| NotATimestamp)?;
-        Ok(Self(
-            days(year, month, day) * DAY + hour * 3_600_000 + minute * 60_000 + second * 1000 + ms,
-        ))
+        let ms: i64 = format!("{fraction:0<3}")[..3].parse().map_err(|_| NotATimestamp)?;
+        Ok(Self(days(year, month, day) * DAY + hour * 3_600_000 + minute * 60_000 + second * 1000 + ms))
     }
 }
 
@@ -118,23 +109,15 @@ mod tests {
 
     #[test]
     fn microseconds_are_cut_and_a_missing_fraction_is_zero() {
-        assert_eq!(
-            "2026-01-31T12:00:00.123456Z".parse(),
-            Ok(Timestamp(1_769_860_800_123))
-        );
+        assert_eq!("2026-01-31T12:00:00.123456Z".parse(), Ok(Timestamp(1_769_860_800_123)));
         assert_eq!("2026-01-31T12:00:00Z".parse(), Ok(Timestamp(1_769_860_800_000)));
     }
 
     #[test]
     fn anything_else_is_refused() {
-        for text in [
-            "",
-            "infinity",
-            "2026-01-31",
-            "2026-13-01T00:00:00Z",
-            "2026-01-31T12:00:00+02",
-            "a-b-cT1:2:3Z",
-        ] {
+        for text in
+            ["", "infinity", "2026-01-31", "2026-13-01T00:00:00Z", "2026-01-31T12:00:00+02", "a-b-cT1:2:3Z"]
+        {
             assert_eq!(text.parse::<Timestamp>(), Err(NotATimestamp), "{text}");
         }
     }

@@ -51,17 +51,12 @@ mod tests {
     use crate::error::Code;
 
     fn normalised(text: &str) -> Option<String> {
-        normalise(text)
-            .unwrap()
-            .map(|value| value.expose_secret().to_owned())
+        normalise(text).unwrap().map(|value| value.expose_secret().to_owned())
     }
 
     #[test]
     fn white_space_is_trimmed_as_javascript_does() {
-        assert_eq!(
-            normalised("\u{feff}\t sk_live \u{a0}\u{2029}\n").as_deref(),
-            Some("sk_live")
-        );
+        assert_eq!(normalised("\u{feff}\t sk_live \u{a0}\u{2029}\n").as_deref(), Some("sk_live"));
         assert_eq!(normalised("\u{85}sk").as_deref(), Some("\u{85}sk"));
     }
 
@@ -75,10 +70,7 @@ mod tests {
     fn the_bound_is_counted_in_bytes_after_trimming() {
         let longest = "é".repeat(MAX_BYTES / 2);
         assert!(normalise(&format!("  {longest}  ")).is_ok());
-        assert_eq!(
-            normalise(&format!("{longest}x")).unwrap_err().code(),
-            Code::InvalidValue
-        );
+        assert_eq!(normalise(&format!("{longest}x")).unwrap_err().code(), Code::InvalidValue);
     }
 
     #[test]
@@ -91,12 +83,9 @@ mod tests {
     #[test]
     fn only_a_hyphenated_uuid_is_a_business_id() {
         assert!(business_id("3F2504E0-4F89-41D3-9A0C-0305E82C3301").is_ok());
-        for text in [
-            "",
-            "3f2504e04f8941d39a0c0305e82c3301",
-            "{3f2504e0-4f89-41d3-9a0c-0305e82c3301}",
-            "sk_live_4711",
-        ] {
+        for text in
+            ["", "3f2504e04f8941d39a0c0305e82c3301", "{3f2504e0-4f89-41d3-9a0c-0305e82c3301}", "sk_live_4711"]
+        {
             let error = business_id(text).unwrap_err();
             assert_eq!(error.code(), Code::InvalidArgument);
             assert!(text.is_empty() || !error.to_string().contains(text));

@@ -63,19 +63,11 @@ pub const URL_VARIABLES: [&str; 2] = ["APP_SECRETS_URL", "DATABASE_URL"];
 impl Config {
     /// Checks the options. `env` looks up environment variables.
     pub fn new(options: Options, env: impl Fn(&str) -> Option<String>) -> Result<Self> {
-        let from_env = || {
-            URL_VARIABLES
-                .into_iter()
-                .find_map(|name| env(name).filter(|url| !url.trim().is_empty()))
-        };
-        let url = options
-            .url
-            .or_else(|| from_env().map(SecretString::from))
-            .ok_or_else(|| {
-                Error::Config(
-                    "no connection string: pass `url`, or set APP_SECRETS_URL (or DATABASE_URL)".into(),
-                )
-            })?;
+        let from_env =
+            || URL_VARIABLES.into_iter().find_map(|name| env(name).filter(|url| !url.trim().is_empty()));
+        let url = options.url.or_else(|| from_env().map(SecretString::from)).ok_or_else(|| {
+            Error::Config("no connection string: pass `url`, or set APP_SECRETS_URL (or DATABASE_URL)".into())
+        })?;
         let url = url::parse(&url)?;
         let pooler = match options.pooler {
             Pooler::Auto if url.names_pooler || url.endpoint.port == SUPAVISOR_TRANSACTION_PORT => {
@@ -84,10 +76,8 @@ impl Config {
             given => given,
         };
         let tls = tls::policy(&url, options.ca.as_deref(), options.allow_insecure)?;
-        let application_name = options
-            .application_name
-            .or(url.application_name)
-            .unwrap_or_else(|| "app-secrets".into());
+        let application_name =
+            options.application_name.or(url.application_name).unwrap_or_else(|| "app-secrets".into());
 
         Ok(Self {
             endpoint: url.endpoint,
@@ -110,9 +100,7 @@ fn in_range(name: &str, value: u32, most: u32) -> Result<u32> {
     if (1..=most).contains(&value) {
         return Ok(value);
     }
-    Err(Error::Config(format!(
-        "{name} must be from 1 to {most}, not {value}"
-    )))
+    Err(Error::Config(format!("{name} must be from 1 to {most}, not {value}")))
 }
 
 fn label(name: &str, value: String, most: usize) -> Result<String> {
@@ -130,10 +118,7 @@ mod tests {
     use crate::error::Code;
 
     fn with(url: &str) -> Options {
-        Options {
-            url: Some(url.to_owned().into()),
-            ..Options::default()
-        }
+        Options { url: Some(url.to_owned().into()), ..Options::default() }
     }
 
     fn config(options: Options) -> Result<Config> {
@@ -147,15 +132,9 @@ mod tests {
             "DATABASE_URL" => Some("postgres://reader:pw@localhost/second".to_owned()),
             _ => None,
         };
+        assert_eq!(Config::new(Options::default(), env).unwrap().endpoint.database, "second");
         assert_eq!(
-            Config::new(Options::default(), env).unwrap().endpoint.database,
-            "second"
-        );
-        assert_eq!(
-            Config::new(with("postgres://a:b@localhost/first"), env)
-                .unwrap()
-                .endpoint
-                .database,
+            Config::new(with("postgres://a:b@localhost/first"), env).unwrap().endpoint.database,
             "first"
         );
     }
@@ -177,26 +156,11 @@ mod tests {
     fn bounds_are_checked() {
         let url = "postgres://reader:pw@localhost/app";
         for options in [
-            Options {
-                max_connections: Some(0),
-                ..with(url)
-            },
-            Options {
-                max_connections: Some(1001),
-                ..with(url)
-            },
-            Options {
-                timeout_ms: Some(0),
-                ..with(url)
-            },
-            Options {
-                application_name: Some("x".repeat(64)),
-                ..with(url)
-            },
-            Options {
-                actor: Some("a\0b".into()),
-                ..with(url)
-            },
+            Options { max_connections: Some(0), ..with(url) },
+            Options { max_connections: Some(1001), ..with(url) },
+            Options { timeout_ms: Some(0), ..with(url) },
+            Options { application_name: Some("x".repeat(64)), ..with(url) },
+            Options { actor: Some("a\0b".into()), ..with(url) },
         ] {
             assert_eq!(config(options).unwrap_err().code(), Code::Config);
         }
@@ -206,15 +170,9 @@ mod tests {
     fn a_transaction_pooler_is_known_by_its_port_or_its_parameter() {
         let pooler = |url: &str| config(with(url)).unwrap().pooler;
         assert_eq!(pooler("postgres://a:b@localhost:6543/app"), Pooler::Transaction);
-        assert_eq!(
-            pooler("postgres://a:b@localhost:6432/app?pgbouncer=true"),
-            Pooler::Transaction
-        );
+        assert_eq!(pooler("postgres://a:b@localhost:6432/app?pgbouncer=true"), Pooler::Transaction);
         assert_eq!(pooler("postgres://a:b@localhost/app"), Pooler::Auto);
-        let told = Options {
-            pooler: Pooler::None,
-            ..with("postgres://a:b@localhost:6543/app")
-        };
+        let told = Options { pooler: Pooler::None, ..with("postgres://a:b@localhost:6543/app") };
         assert_eq!(config(told).unwrap().pooler, Pooler::None);
     }
 }

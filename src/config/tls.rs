@@ -47,10 +47,7 @@ pub(super) fn policy(url: &Parsed, ca: Option<&str>, allow_insecure: bool) -> Re
         // `sslmode=require`, which encrypts without knowing to whom.
         TlsMode::VerifyFull
     };
-    let ca = ca
-        .or(url.ssl_root_cert.as_deref())
-        .map(certificates)
-        .transpose()?;
+    let ca = ca.or(url.ssl_root_cert.as_deref()).map(certificates).transpose()?;
     Ok(Tls { mode, ca })
 }
 
@@ -83,10 +80,7 @@ fn certificates(ca: &str) -> Result<Vec<u8>> {
             error.kind()
         ))
     })?;
-    if pem
-        .windows(PEM_BEGIN.len())
-        .any(|window| window == PEM_BEGIN.as_bytes())
-    {
+    if pem.windows(PEM_BEGIN.len()).any(|window| window == PEM_BEGIN.as_bytes()) {
         return Ok(pem);
     }
     Err(Error::Config(
@@ -106,13 +100,7 @@ mod tests {
 
     #[test]
     fn a_remote_host_is_fully_verified_whatever_weaker_mode_is_asked_for() {
-        for asked in [
-            "",
-            "?sslmode=allow",
-            "?sslmode=prefer",
-            "?sslmode=require",
-            "?sslmode=verify-ca",
-        ] {
+        for asked in ["", "?sslmode=allow", "?sslmode=prefer", "?sslmode=require", "?sslmode=verify-ca"] {
             assert_eq!(
                 mode(&format!("postgres://a:b@db.example.com/app{asked}"), false).unwrap(),
                 TlsMode::VerifyFull
@@ -130,24 +118,14 @@ mod tests {
     #[test]
     fn this_machine_needs_no_encryption_but_may_ask_for_it() {
         assert_eq!(mode("postgres://a:b@localhost/app", false).unwrap(), TlsMode::Off);
-        assert_eq!(
-            mode("postgres://a:b@[::1]/app?sslmode=verify-full", false).unwrap(),
-            TlsMode::VerifyFull
-        );
-        assert_eq!(
-            mode("postgres:///app?host=/run/postgresql&user=a", false).unwrap(),
-            TlsMode::Off
-        );
+        assert_eq!(mode("postgres://a:b@[::1]/app?sslmode=verify-full", false).unwrap(), TlsMode::VerifyFull);
+        assert_eq!(mode("postgres:///app?host=/run/postgresql&user=a", false).unwrap(), TlsMode::Off);
     }
 
     #[test]
     fn ca_takes_pem_text_or_a_path_and_nothing_else() {
         assert!(certificates("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----").is_ok());
-        for ca in [
-            "/nowhere/ca.pem",
-            "-----BEGIN PRIVATE KEY-----\nhunter2",
-            env!("CARGO_MANIFEST_PATH"),
-        ] {
+        for ca in ["/nowhere/ca.pem", "-----BEGIN PRIVATE KEY-----\nhunter2", env!("CARGO_MANIFEST_PATH")] {
             let error = certificates(ca).unwrap_err();
             assert_eq!(error.code(), Code::Config);
             assert!(!error.to_string().contains("hunter2"));

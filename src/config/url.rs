@@ -25,20 +25,13 @@ impl Endpoint {
 
     /// The connection never leaves this machine.
     pub(crate) fn is_local(&self) -> bool {
-        let is_loopback = self
-            .host
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback());
+        let is_loopback = self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
         self.is_socket() || is_loopback || self.host.eq_ignore_ascii_case("localhost")
     }
 
     /// For messages: says where, and nothing of who or with what password.
     pub(crate) fn place(&self) -> String {
-        if self.is_socket() {
-            self.host.clone()
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        if self.is_socket() { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
     }
 }
 
@@ -124,9 +117,7 @@ impl Parsed {
             return Err(malformed("it names no host"));
         }
         if endpoint.host.contains(',') {
-            return Err(malformed(
-                "it names several hosts: name the primary, or a pooler in front of them",
-            ));
+            return Err(malformed("it names several hosts: name the primary, or a pooler in front of them"));
         }
         if endpoint.user.is_empty() {
             return Err(malformed("it names no user"));
@@ -173,8 +164,7 @@ fn ssl_mode(value: &str) -> Result<SslMode> {
 
 fn decoded(text: &str) -> Result<String> {
     let text = percent_decode_str(text).decode_utf8();
-    text.map(std::borrow::Cow::into_owned)
-        .map_err(|_| malformed("its escapes are not UTF-8"))
+    text.map(std::borrow::Cow::into_owned).map_err(|_| malformed("its escapes are not UTF-8"))
 }
 
 fn malformed(why: &str) -> Error {
@@ -205,10 +195,7 @@ mod tests {
 
     #[test]
     fn unix_sockets_are_named_by_parameter_or_by_escaped_host() {
-        for url in [
-            "postgres:///app?host=/run/postgresql&user=a",
-            "postgres://a@%2Frun%2Fpostgresql/app",
-        ] {
+        for url in ["postgres:///app?host=/run/postgresql&user=a", "postgres://a@%2Frun%2Fpostgresql/app"] {
             let endpoint = parsed(url).unwrap().endpoint;
             assert_eq!(endpoint.host, "/run/postgresql");
             assert!(endpoint.is_local());
@@ -217,12 +204,7 @@ mod tests {
 
     #[test]
     fn loopback_is_local_and_nothing_that_resembles_it() {
-        let local = |host: &str| {
-            parsed(&format!("postgres://a:b@{host}/app"))
-                .unwrap()
-                .endpoint
-                .is_local()
-        };
+        let local = |host: &str| parsed(&format!("postgres://a:b@{host}/app")).unwrap().endpoint.is_local();
         assert!(local("localhost") && local("127.1.2.3") && local("[::1]") && local("LOCALHOST"));
         assert!(
             !local("localhost.example.com")
@@ -261,15 +243,7 @@ mod tests {
     #[test]
     fn parameters_that_would_change_who_or_where_are_refused_and_other_clients_settings_are_not() {
         assert!(parsed("postgres://a:b@h/app?connection_limit=5&schema=public").is_ok());
-        assert_eq!(
-            parsed("postgres://a:b@h/app?sslkey=x").unwrap_err().code(),
-            Code::Config
-        );
-        assert_eq!(
-            parsed("postgres://a:b@h/app?options=-c%20role%3Dx")
-                .unwrap_err()
-                .code(),
-            Code::Config
-        );
+        assert_eq!(parsed("postgres://a:b@h/app?sslkey=x").unwrap_err().code(), Code::Config);
+        assert_eq!(parsed("postgres://a:b@h/app?options=-c%20role%3Dx").unwrap_err().code(), Code::Config);
     }
 }

@@ -1,1 +1,18 @@
+//! The Node.js addon. It converts arguments, calls the core, and converts what comes back.
+//!
+//! Every function returns a promise, and every failure is a rejection with a `code`, wrong arguments included.
 
+// First, so that the class's own methods come first in index.d.ts.
+pub mod secrets;
+
+mod arguments;
+mod calls;
+pub mod consumers;
+mod environment;
+mod js;
+mod options;
+pub mod results;
+mod runtime;
+mod settle;
+pub mod shared;
+pub mod types;

@@ -43,10 +43,7 @@ struct Seats {
 impl Flight {
     pub(super) fn new(route: Route, deadline: Instant) -> (Arc<Self>, Landing) {
         let (sender, landing) = oneshot::channel();
-        let seats = Mutex::new(Seats {
-            waiting: Some(vec![sender]),
-            deadline,
-        });
+        let seats = Mutex::new(Seats { waiting: Some(vec![sender]), deadline });
         (Arc::new(Self { route, seats }), landing)
     }
 
@@ -77,10 +74,7 @@ impl Flight {
     }
 
     pub(super) fn is_abandoned(&self) -> bool {
-        self.seats()
-            .waiting
-            .as_ref()
-            .is_none_or(|waiting| waiting.iter().all(oneshot::Sender::is_closed))
+        self.seats().waiting.as_ref().is_none_or(|waiting| waiting.iter().all(oneshot::Sender::is_closed))
     }
 
     fn seats(&self) -> MutexGuard<'_, Seats> {
@@ -104,11 +98,7 @@ impl Flights {
     }
 
     pub(super) fn remove(&mut self, flight: &Arc<Flight>) {
-        if self
-            .by_route
-            .get(&flight.route)
-            .is_some_and(|known| Arc::ptr_eq(known, flight))
-        {
+        if self.by_route.get(&flight.route).is_some_and(|known| Arc::ptr_eq(known, flight)) {
             self.by_route.remove(&flight.route);
         }
     }
@@ -128,10 +118,7 @@ mod tests {
     use crate::error::Error;
 
     fn route() -> Route {
-        Route {
-            business: Uuid::nil(),
-            names: SecretName::GrokApiKey.into(),
-        }
+        Route { business: Uuid::nil(), names: SecretName::GrokApiKey.into() }
     }
 
     fn soon() -> Instant {

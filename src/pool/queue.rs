@@ -121,13 +121,7 @@ mod tests {
     }
 
     fn read(queue: &mut Queue, names: NameSet) -> Landing {
-        let (flight, landing) = Flight::new(
-            Route {
-                business: Uuid::nil(),
-                names,
-            },
-            later(),
-        );
+        let (flight, landing) = Flight::new(Route { business: Uuid::nil(), names }, later());
         queue.push_read(flight);
         landing
     }
@@ -135,13 +129,7 @@ mod tests {
     fn ping(queue: &mut Queue) -> (Claim, oneshot::Receiver<crate::Result<()>>) {
         let (reply, answer) = oneshot::channel();
         let claim = Claim::default();
-        queue.push_errand(Errand::Ping(Ping {
-            job: Job {
-                reply,
-                deadline: later(),
-                claim: claim.clone(),
-            },
-        }));
+        queue.push_errand(Errand::Ping(Ping { job: Job { reply, deadline: later(), claim: claim.clone() } }));
         (claim, answer)
     }
 
@@ -150,12 +138,8 @@ mod tests {
         let mut queue = Queue::default();
         let all: NameSet = SecretName::ALL.into_iter().collect();
         let landings: Vec<Landing> = (0..50).map(|_| read(&mut queue, all)).collect();
-        let Some(Work::Batch(first)) = queue.take() else {
-            panic!("no batch")
-        };
-        let Some(Work::Batch(second)) = queue.take() else {
-            panic!("no batch")
-        };
+        let Some(Work::Batch(first)) = queue.take() else { panic!("no batch") };
+        let Some(Work::Batch(second)) = queue.take() else { panic!("no batch") };
         // Whole reads only: 42 × 12 = 504, and a 43rd would exceed 512.
         assert_eq!((first.len(), second.len()), (42, 8));
         assert!(queue.is_empty());
@@ -185,9 +169,8 @@ mod tests {
     #[tokio::test]
     async fn the_queue_is_bounded() {
         let mut queue = Queue::default();
-        let landings: Vec<Landing> = (0..BOUND)
-            .map(|_| read(&mut queue, SecretName::GrokApiKey.into()))
-            .collect();
+        let landings: Vec<Landing> =
+            (0..BOUND).map(|_| read(&mut queue, SecretName::GrokApiKey.into())).collect();
         assert!(queue.is_full());
         assert!(queue.take().is_some());
         assert!(!queue.is_full());

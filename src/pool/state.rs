@@ -130,11 +130,7 @@ impl Shared {
                     Box::pin(worker::serve(worker, link, work));
                 let _runtime = self.handle.enter();
                 // Nothing is to be woken by this waker: the task is polled again as soon as it is spawned.
-                if task
-                    .as_mut()
-                    .poll(&mut Context::from_waker(Waker::noop()))
-                    .is_pending()
-                {
+                if task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
                     drop(self.handle.spawn(task));
                 }
             }
@@ -184,11 +180,7 @@ impl Shared {
     pub(super) fn not_opened(&self, error: &Error) {
         let mut state = self.state();
         state.opening -= 1;
-        let abandoned = if state.workers > 1 {
-            Vec::new()
-        } else {
-            state.drain()
-        };
+        let abandoned = if state.workers > 1 { Vec::new() } else { state.drain() };
         drop(state);
         abandoned.into_iter().for_each(|work| work.fail(error));
     }
@@ -207,10 +199,7 @@ impl Shared {
     pub(super) fn evict(&self) {
         let parked = std::mem::take(&mut self.state().parked);
         if !parked.is_empty() {
-            tracing::debug!(
-                connections = parked.len(),
-                "dropping connections to a server that went away"
-            );
+            tracing::debug!(connections = parked.len(), "dropping connections to a server that went away");
         }
     }
 
@@ -223,11 +212,7 @@ impl Shared {
     }
 
     pub(super) fn protocol(&self) -> Protocol {
-        if self.is_pooled.load(Ordering::Relaxed) {
-            Protocol::Transactional
-        } else {
-            Protocol::Prepared
-        }
+        if self.is_pooled.load(Ordering::Relaxed) { Protocol::Transactional } else { Protocol::Prepared }
     }
 
     /// A prepared statement was gone. Says whether statements are sent another way from now on.
@@ -289,9 +274,7 @@ impl State {
             return Err(Error::Closed);
         }
         if self.queue.is_full() {
-            return Err(Error::unavailable(
-                "too many calls wait for it already: it does not keep up",
-            ));
+            return Err(Error::unavailable("too many calls wait for it already: it does not keep up"));
         }
         Ok(())
     }
@@ -344,10 +327,7 @@ pub(super) struct Worker {
 
 impl Worker {
     fn new(shared: &Arc<Shared>) -> Self {
-        Self {
-            shared: Arc::clone(shared),
-            has_left: false,
-        }
+        Self { shared: Arc::clone(shared), has_left: false }
     }
 
     /// Gives the place back under the lock that parks the link: the next caller must not see it busy and parked.
@@ -368,8 +348,6 @@ impl Drop for Worker {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool")
-            .field("place", &self.config.endpoint.place())
-            .finish_non_exhaustive()
+        f.debug_struct("Pool").field("place", &self.config.endpoint.place()).finish_non_exhaustive()
     }
 }

@@ -46,20 +46,10 @@ async fn go_on(worker: Worker, link: Link) {
 /// Serves until nothing waits.
 pub(super) async fn serve(mut worker: Worker, link: Link, mut work: Work) {
     let shared = Arc::clone(&worker.shared);
-    let mut server = Server {
-        shared: &shared,
-        link: Some(link),
-    };
+    let mut server = Server { shared: &shared, link: Some(link) };
     loop {
         match work {
-            Work::Batch(flights) => {
-                server
-                    .read(Batch {
-                        shared: &shared,
-                        flights,
-                    })
-                    .await
-            }
+            Work::Batch(flights) => server.read(Batch { shared: &shared, flights }).await,
             Work::Errand(errand) => server.run(errand).await,
         }
         let Some(link) = server.link.take() else {
@@ -100,10 +90,7 @@ impl Server<'_> {
     async fn run(&mut self, errand: Errand) {
         match errand {
             Errand::Write(write) => {
-                let statement = Writing {
-                    request: &write.request,
-                    actor: &self.shared.config.actor,
-                };
+                let statement = Writing { request: &write.request, actor: &self.shared.config.actor };
                 let outcome = self.execute(&statement, write.job.deadline).await;
                 self.shared.wrote();
                 write.job.settle(outcome);
@@ -154,11 +141,7 @@ impl Server<'_> {
             let is_safe = !S::WRITES || fault.unexecuted;
             let may_help = found_pooler || (was_proven && fault.is_worth_a_fresh_connection());
             if !(may_repeat && is_safe && may_help) {
-                return Err(if is_safe {
-                    fault.error
-                } else {
-                    outcome_of::<S>(fault.error)
-                });
+                return Err(if is_safe { fault.error } else { outcome_of::<S>(fault.error) });
             }
             tracing::debug!(error = %fault.error, "repeating a statement on a fresh connection");
             may_repeat = false;
@@ -175,13 +158,7 @@ impl Server<'_> {
 
 /// The statement was sent, and its answer did not come.
 fn outcome_of<S: Statement>(error: Error) -> Error {
-    if S::WRITES {
-        Error::UnknownOutcome {
-            cause: error.to_string(),
-        }
-    } else {
-        error
-    }
+    if S::WRITES { Error::UnknownOutcome { cause: error.to_string() } } else { error }
 }
 
 /// Something to send, and what comes back.
@@ -232,9 +209,7 @@ impl Statement for Writing<'_> {
         patience: Duration,
     ) -> Result<Versions, Fault> {
         // The server gives up a lock before the caller gives up the server: then the outcome is known.
-        let lock_timeout = u64::try_from(patience.as_millis() * 9 / 10)
-            .unwrap_or(u64::MAX)
-            .max(1);
+        let lock_timeout = u64::try_from(patience.as_millis() * 9 / 10).unwrap_or(u64::MAX).max(1);
         store::write(to, protocol, self.request, self.actor, lock_timeout).await
     }
 }
@@ -283,9 +258,7 @@ impl Batch<'_> {
                     self.shared.land(&flight, answer);
                 }
             }
-            Err(error) => flights
-                .iter()
-                .for_each(|flight| self.shared.land(flight, Err(error.clone()))),
+            Err(error) => flights.iter().for_each(|flight| self.shared.land(flight, Err(error.clone()))),
         }
     }
 }
@@ -301,22 +274,16 @@ impl Drop for Batch<'_> {
 /// The next answers, as those of this flight. One secret that cannot be read never fails its neighbours.
 fn readings(flight: &Flight, elements: &mut impl Iterator<Item = Element>) -> Result<Readings> {
     let route = flight.route;
-    let answers: Vec<_> = route
-        .names
-        .iter()
-        .zip(elements.by_ref().take(route.names.len()))
-        .collect();
+    let answers: Vec<_> = route.names.iter().zip(elements.by_ref().take(route.names.len())).collect();
     answers
         .into_iter()
         .map(|(name, element)| match element.status {
             Status::Read => Ok((name, Ok(element.reading))),
             Status::Undecryptable => Ok((name, Err(Error::DecryptFailed { names: vec![name] }))),
-            Status::BusinessNotFound => Err(Error::BusinessNotFound {
-                business: route.business,
-            }),
-            Status::UnknownSecret => Err(Error::NotMigrated {
-                found: format!("the database does not know {name} yet"),
-            }),
+            Status::BusinessNotFound => Err(Error::BusinessNotFound { business: route.business }),
+            Status::UnknownSecret => {
+                Err(Error::NotMigrated { found: format!("the database does not know {name} yet") })
+            }
         })
         .collect()
 }

@@ -27,23 +27,16 @@ pub(crate) enum Status {
 
 pub(super) fn elements(rows: &[PgRow], expected: usize) -> Result<Vec<Element>, Fault> {
     if rows.len() != expected {
-        return Err(Fault::other_version(
-            "get_business_secrets_batch answers another number of rows",
-        ));
+        return Err(Fault::other_version("get_business_secrets_batch answers another number of rows"));
     }
-    rows.iter()
-        .enumerate()
-        .map(|(at, row)| element(at, row))
-        .collect()
+    rows.iter().enumerate().map(|(at, row)| element(at, row)).collect()
 }
 
 fn element(at: usize, row: &PgRow) -> Result<Element, Fault> {
     // A misplaced answer would hand one business another's secret: check rather than trust.
     let ord: i32 = row.try_get(0)?;
     if usize::try_from(ord) != Ok(at + 1) {
-        return Err(Fault::other_version(
-            "get_business_secrets_batch answers out of order",
-        ));
+        return Err(Fault::other_version("get_business_secrets_batch answers out of order"));
     }
     let value: Option<String> = row.try_get(1)?;
     let version = row.try_get(2)?;
@@ -53,18 +46,10 @@ fn element(at: usize, row: &PgRow) -> Result<Element, Fault> {
         ("unknown_secret", false) => Status::UnknownSecret,
         ("business_not_found", false) => Status::BusinessNotFound,
         _ => {
-            return Err(Fault::other_version(
-                "get_business_secrets_batch answers an unknown status",
-            ));
+            return Err(Fault::other_version("get_business_secrets_batch answers an unknown status"));
         }
     };
-    Ok(Element {
-        status,
-        reading: Reading {
-            value: value.map(SecretString::from),
-            version,
-        },
-    })
+    Ok(Element { status, reading: Reading { value: value.map(SecretString::from), version } })
 }
 
 pub(super) fn listed(rows: &[PgRow]) -> Result<Vec<Listed>, Fault> {
@@ -90,15 +75,13 @@ pub(super) fn versions(json: &str) -> Result<Versions, Fault> {
     let shape = || Fault::other_version("set_business_secrets answers something else than versions");
     let object: serde_json::Map<String, serde_json::Value> =
         serde_json::from_str(json).map_err(|_| shape())?;
-    object
+    let versions = object
         .into_iter()
-        .map(|(name, version)| {
-            Ok((
-                name.parse().map_err(|_| shape())?,
-                version.as_i64().ok_or_else(shape)?,
-            ))
-        })
-        .collect()
+        .map(|(name, version)| Ok((name.parse().map_err(|_| shape())?, version.as_i64().ok_or_else(shape)?)));
+    let mut versions: Versions = versions.collect::<Result<_, Fault>>()?;
+    // JSON objects have no order; people expect the catalogue's.
+    versions.sort_unstable();
+    Ok(versions)
 }
 
 #[cfg(test)]

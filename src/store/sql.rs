@@ -13,7 +13,8 @@ pub(super) const READ: &str =
 /// gave up on it.
 pub(super) const WRITE: &str = "\
 select public.set_business_secrets($1, $2::text::jsonb, $3::text::jsonb)::text
-from pg_catalog.set_config('app_secrets.actor', $4, true), pg_catalog.set_config('lock_timeout', $5, true)";
+from pg_catalog.set_config('app_secrets.actor', $4, true) as actor,
+    pg_catalog.set_config('lock_timeout', $5, true) as lock_timeout";
 
 /// `$1 uuid`.
 pub(super) const LIST: &str = "\

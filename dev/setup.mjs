@@ -62,7 +62,15 @@ function buildAddon() {
   const env = { ...process.env, PATH: pathWithCargo() }
   const manifest = createRequire(import.meta.url).resolve('@napi-rs/cli/package.json')
   const { bin } = JSON.parse(readFileSync(manifest, 'utf8'))
-  const args = [join(dirname(manifest), bin.napi), 'build', '--platform', ...(release ? ['--release'] : [])]
+  // index.js is ours: it explains a missing addon, which napi's own loader puts down to a bug of npm's.
+  const loader = ['--js', 'binding.js']
+  const args = [
+    join(dirname(manifest), bin.napi),
+    'build',
+    '--platform',
+    ...loader,
+    ...(release ? ['--release'] : []),
+  ]
   step(`building the addon (${release ? 'release' : 'debug'}; the first time takes minutes)`, () =>
     run(process.execPath, args, { env }),
   )

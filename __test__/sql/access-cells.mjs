@@ -1,7 +1,7 @@
 // Runs one cell of the access matrix, in a transaction that is rolled back, the way its actor really connects.
 
 import { businesses } from './access-fixture.mjs'
-import { actors, expectations, functions, privateTables } from './access-matrix.mjs'
+import { actors, expectations, privateTables } from './access-matrix.mjs'
 
 const { A, B, C, D } = Object.fromEntries(
   Object.entries(businesses).map(([letter, id]) => [letter, `'${id}'`]),
@@ -76,12 +76,19 @@ function upsert(relation, business, column) {
 
 const privilegeKinds = {
   table: { a: 'insert', r: 'select', w: 'update', d: 'delete', D: 'truncate', x: 'references', t: 'trigger' },
+  sequence: { r: 'select', w: 'update', U: 'usage' },
   function: { X: 'execute' },
   schema: { U: 'usage', C: 'create' },
 }
 
+function kindOf(object) {
+  if (object.startsWith('schema ')) return 'schema'
+  if (object.endsWith(')')) return 'function'
+  return object.endsWith('_seq') ? 'sequence' : 'table'
+}
+
 function privileges(object) {
-  const kind = object.startsWith('schema ') ? 'schema' : object.includes('(') ? 'function' : 'table'
+  const kind = kindOf(object)
   const name = kind === 'schema' ? `'${object.slice(7)}'::regnamespace` : oid(object)
   const has = (privilege) => `pg_catalog.has_${kind}_privilege(o.oid, '${privilege}')`
   const codes = Object.entries(privilegeKinds[kind]).map(
@@ -174,7 +181,7 @@ function describe({ command, rows, rowCount }, recognize) {
 /** Whether an outcome is the expected one; `all` is every privilege of its kind, as an owner has them. */
 export function matches(cell, actual) {
   if (cell.expected !== 'all') return actual === cell.expected
-  const kind = cell.object.startsWith('schema ') ? 'schema' : functions[cell.object] ? 'function' : 'table'
+  const kind = kindOf(cell.object)
   return (
     actual ===
     Object.keys(privilegeKinds[kind])

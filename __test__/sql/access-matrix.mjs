@@ -84,6 +84,9 @@ each private table
   delete             no    no     no    no    no     no     no     no     no    no      no    ok
   truncate           no    no     no    no    no     no     no     no     no    no      no    ok
 
+app_secrets.audit_log_id_seq
+  privileges         -     -      -     -     -      -      -      -      -     -       -     all
+
 each private function
   privileges         -     -      -     -     -      -      -      -      -     -       -     all
   execute            no    no     no    no    no     no     no     no     no    no      no    ok

@@ -29,10 +29,10 @@ begin
             return;
         end if;
     end if;
-    select pg_catalog.string_agg(c.name, ', ') into v_missing
+    select pg_catalog.string_agg(c.name, ', ' order by c.position) into v_missing
     from pg_catalog.unnest(array[
         'id', 'gemini_api_key', 'grok_api_key', 'claude_api_key', 'youtube_api_key', 'kling_access_key',
-        'kling_secret_key', 'global_sms_api_key', 'whatsapp_api_key']) as c(name)
+        'kling_secret_key', 'global_sms_api_key', 'whatsapp_api_key']) with ordinality as c(name, position)
     where not exists (
         select from pg_catalog.pg_attribute a
         where a.attrelid = pg_catalog.to_regclass('public.businesses') and a.attname = c.name and not a.attisdropped);
@@ -54,7 +54,9 @@ create table if not exists app_secrets.migrations (
     applied_at timestamptz not null default pg_catalog.now(),
     applied_by text not null default session_user,
     -- SHA-256 of the file, hex; null where something other than our runner sent it.
-    checksum text
+    checksum text,
+    -- The file of the table that held plaintext until then: once it is another one, the pages were rewritten.
+    plaintext_filenode oid
 );
 
 -- One row per cell that was ever written; it stays when the secret is cleared, so that a version never comes twice.
@@ -88,9 +90,9 @@ create table if not exists app_secrets.audit_log (
     primary key (business_id, id)
 );
 
--- Where the backfill of 003 stands, so that it can be stopped anywhere.
+-- Where the backfill of 003 and the restore of 005 stand, so that they can be stopped anywhere.
 create table if not exists app_secrets.backfill_progress (
-    phase text primary key check (phase in ('businesses', 'google')),
+    phase text primary key check (phase in ('businesses', 'google', 'restore')),
     last_id uuid,
     rows_done bigint not null default 0,
     finished boolean not null default false,
@@ -245,6 +247,21 @@ exception when data_exception then
     return null;
 end $$;
 revoke all on function app_secrets.reveal(uuid, text, text) from public, anon;
+
+-- Says that Vault works before anything relies on it, and later on tells a wrong root key, under which nothing can be
+-- opened, from a broken row.
+do $$
+declare
+    v_id uuid := (select s.id from vault.secrets s where s.name = 'app_secrets/canary');
+begin
+    if v_id is null then
+        v_id := vault.create_secret('', 'app_secrets/canary', 'Tells a wrong root key from a broken row: leave it as it is');
+        perform vault.update_secret(v_id, 'app-secrets canary');
+        if (select d.decrypted_secret from vault.decrypted_secrets d where d.id = v_id) is distinct from 'app-secrets canary' then
+            raise exception 'Supabase Vault does not give back what it was given' using errcode = 'AS007';
+        end if;
+    end if;
+end $$;
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- Who and what: versions and audit.

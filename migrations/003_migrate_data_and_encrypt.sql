@@ -56,7 +56,8 @@ begin
 end $$;
 revoke all on function app_secrets.businesses_to_fill(integer) from public, anon, authenticated, service_role;
 
--- Google cells from p_from on that hold anything but a reference of their own. A token may look like a uuid: Vault decides.
+-- Google cells from p_from on that are not as they would be had they been written today: tokens that are anything but a
+-- reference of their own (one may look like a uuid: Vault decides), and metadata that has no version yet.
 create or replace function app_secrets.google_cells_to_seal(p_from uuid, p_limit integer)
     returns table (business_id uuid, name text)
     language plpgsql stable set search_path = ''
@@ -66,11 +67,17 @@ begin
         select s.business_id, c.name
         from public.business_secrets s
         cross join lateral (values
-            ('google_access_token', s.google_access_token),
-            ('google_refresh_token', s.google_refresh_token)) as c(name, value)
-        where (p_from is null or s.business_id >= p_from) and c.value is not null and not exists (
-            select from vault.secrets v
-            where v.name = 'business_secrets/' || s.business_id || '/' || c.name and v.id::text = c.value)
+            ('google_access_token', s.google_access_token, true),
+            ('google_refresh_token', s.google_refresh_token, true),
+            ('google_token_expiry', s.google_token_expiry::text, false),
+            ('google_drive_folder_id', s.google_drive_folder_id, false)) as c(name, value, sealed)
+        where (p_from is null or s.business_id >= p_from) and c.value is not null and case
+            when c.sealed then not exists (
+                select from vault.secrets v
+                where v.name = 'business_secrets/' || s.business_id || '/' || c.name and v.id::text = c.value)
+            else not exists (
+                select from app_secrets.secret_versions v where v.business_id = s.business_id and v.name = c.name)
+            end
         order by s.business_id
         limit p_limit;
 end $$;
@@ -89,6 +96,16 @@ begin
     if v_stored is null or exists (
         select from vault.secrets v
         where v.name = 'business_secrets/' || p_business_id || '/' || p_name and v.id::text = v_stored) then
+        return;
+    end if;
+    if p_name in ('google_token_expiry', 'google_drive_folder_id') then
+        if not exists (
+            select from app_secrets.secret_versions v where v.business_id = p_business_id and v.name = p_name) then
+            perform app_secrets.record_changes(p_business_id, array[p_name], '{}');
+            -- A blank one is cleared here, by the trigger.
+            update public.business_secrets s set google_drive_folder_id = s.google_drive_folder_id
+            where s.business_id = p_business_id and p_name = 'google_drive_folder_id';
+        end if;
         return;
     end if;
     v_value := app_secrets.normalize(v_stored);
@@ -307,7 +324,7 @@ begin
     end if;
     select pg_catalog.count(*) into v_left from app_secrets.google_cells_to_seal(null, 1000);
     if v_left > 0 then
-        raise exception '% Google tokens are not sealed', v_left using errcode = 'AS006', hint = 'Run this file again.';
+        raise exception '% Google cells are not sealed', v_left using errcode = 'AS006', hint = 'Run this file again.';
     end if;
     for v_name in
         select c.conname from pg_catalog.pg_constraint c
@@ -321,7 +338,8 @@ end $$;
 -- The planner's samples (pg_stats) hold plaintext tokens until they are taken anew.
 analyze public.business_secrets (google_access_token, google_refresh_token);
 
-insert into app_secrets.migrations (version, name, checksum)
-values (3, 'migrate_data_and_encrypt', nullif(pg_catalog.current_setting('app_secrets.migration_checksum', true), ''))
+insert into app_secrets.migrations (version, name, checksum, plaintext_filenode)
+values (3, 'migrate_data_and_encrypt', nullif(pg_catalog.current_setting('app_secrets.migration_checksum', true), ''),
+    pg_catalog.pg_relation_filenode('public.business_secrets'))
 on conflict (version) do update set checksum = coalesce(excluded.checksum, migrations.checksum);
 commit;

@@ -95,7 +95,17 @@ export class TestCluster {
   }
 
   async freshDatabase(t, { migratedTo = 4, legacyData = false } = {}) {
-    const template = await this.#template(migratedTo, legacyData)
+    return this.#create(t, await this.#template(migratedTo, legacyData))
+  }
+
+  /** The legacy app's empty tables on a server that may never have seen a migration. */
+  async bareDatabase(t) {
+    const database = await this.#create(t, 'app_template')
+    await database.query(legacyApp)
+    return database
+  }
+
+  async #create(t, template) {
     const name = `test_${process.pid}_${++this.#databases}`
     await this.#maintain((client) =>
       client.query(`create database ${name} owner postgres template ${template}`),

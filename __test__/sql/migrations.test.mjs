@@ -1,0 +1,256 @@
+// The files as they are sent: in order, again, by different senders, into databases of different shapes.
+
+import assert from 'node:assert/strict'
+import { after, test } from 'node:test'
+import { freshDatabase, majors, onEachMajor, startCluster, TestCluster } from '../support/cluster.mjs'
+import { everythingOf, schemaOf } from '../support/fingerprint.mjs'
+import { assertSynced } from '../support/invariants.mjs'
+import { applyAsPsql, migration, versions } from '../support/migrations.mjs'
+import { addBusiness, clear, insertSecrets, legacyNames, set } from '../support/secrets.mjs'
+
+const apply = async (db, version) => {
+  const client = await db.connect()
+  try {
+    await client.query(migration(version))
+  } finally {
+    await db.disconnect(client)
+  }
+}
+
+onEachMajor('migrations', async (t, major) => {
+  await t.test('every file may run again, in every state, and changes nothing', async (t) => {
+    for (const state of versions) {
+      const db = await freshDatabase(t, major, { migratedTo: state, legacyData: true })
+      const before = await everythingOf(db)
+      for (const version of versions.filter((v) => v <= state)) {
+        await apply(db, version)
+        assert.deepEqual(await everythingOf(db), before, `${version} again after ${state}`)
+      }
+    }
+  })
+
+  await t.test(
+    'the comparison behind that claim sees a function, a grant and a row that changed',
+    async (t) => {
+      const db = await freshDatabase(t, major)
+      const before = await everythingOf(db)
+      for (const change of [
+        'alter function app_secrets.seal(uuid, text, text) reset search_path',
+        'grant select on public.decrypted_business_secrets to anon',
+        "insert into public.businesses (name) values ('one more')",
+      ]) {
+        await db.query('begin')
+        await db.query(change)
+        assert.notDeepEqual(await everythingOf(db), before, change)
+        await db.query('rollback')
+      }
+    },
+  )
+
+  await t.test('a file that comes too early is refused and changes nothing', async (t) => {
+    for (const [state, code] of [
+      [0, '3F000'],
+      [2, 'AS007'],
+      [3, 'AS007'],
+    ]) {
+      const db = await freshDatabase(t, major, { migratedTo: state, legacyData: true })
+      const before = await everythingOf(db)
+      for (const version of versions.filter((v) => v > Math.max(state + 1, 2))) {
+        await assert.rejects(apply(db, version), { code }, `${version} on ${state}`)
+        assert.deepEqual(await everythingOf(db), before)
+      }
+    }
+  })
+
+  await t.test(
+    'whole files, single statements, and a transaction around them come to the same',
+    async (t) => {
+      const senders = [
+        (client, version) => client.query(migration(version)),
+        (client, version) => applyAsPsql(client, version),
+        async (client, version) => {
+          await client.query('begin')
+          await client.query(migration(version))
+          await client.query('commit')
+        },
+      ]
+      const results = []
+      for (const send of senders) {
+        const db = await freshDatabase(t, major, { migratedTo: 0, legacyData: true })
+        const client = await db.connect()
+        for (const version of versions) {
+          await send(client, version)
+          if (version === 4) await assertSynced(db)
+        }
+        const { rows } = await client.query(
+          'select version, name, applied_by from app_secrets.migrations order by version',
+        )
+        results.push({ schema: await schemaOf(db), ledger: rows, secrets: await secretsOf(db) })
+      }
+      assert.equal(results[0].ledger.length, versions.length)
+      assert.ok(results[0].secrets.length > 20)
+      for (const result of results.slice(1)) assert.deepEqual(result, results[0])
+    },
+  )
+
+  await t.test(
+    'the ledger keeps the checksum that our runner sets, also when another sender runs the file again',
+    async (t) => {
+      const db = await freshDatabase(t, major, { migratedTo: 0 })
+      const client = await db.connect()
+      await client.query("set app_secrets.migration_checksum = 'of the runner'")
+      await client.query(migration(2))
+      await client.query('reset app_secrets.migration_checksum')
+      await client.query(migration(2))
+      await client.query(migration(3))
+      const { rows } = await client.query(
+        'select version, checksum from app_secrets.migrations order by version',
+      )
+      assert.deepEqual(rows, [
+        { version: 2, checksum: 'of the runner' },
+        { version: 3, checksum: null },
+      ])
+    },
+  )
+
+  await t.test('legacy columns that are missing are all named, and nothing is made', async (t) => {
+    const db = await freshDatabase(t, major, { migratedTo: 0 })
+    await db.query('alter table public.businesses drop column grok_api_key, drop column kling_secret_key')
+    const before = await schemaOf(db)
+    await assert.rejects(apply(db, 2), {
+      code: 'AS007',
+      message: 'public.businesses lacks: grok_api_key, kling_secret_key',
+    })
+    assert.deepEqual(await schemaOf(db), before)
+  })
+
+  await t.test('a database without Vault is refused with the remedy', async (t) => {
+    const db = await freshDatabase(t, major, { migratedTo: 0 })
+    await db.query('drop schema vault cascade', [], 'supabase_admin')
+    await assert.rejects(apply(db, 2), { code: 'AS007', hint: /create extension supabase_vault/ })
+  })
+
+  await t.test('a database that is not UTF-8 is refused', async (t) => {
+    const db = await freshDatabase(t, major, { migratedTo: 0 })
+    const name = `${db.name}_ascii`
+    await db.query(
+      `create database ${name} owner postgres encoding 'SQL_ASCII' locale 'C' template template0`,
+      [],
+      'supabase_admin',
+    )
+    const ascii = new db.constructor(db.cluster, name)
+    const refused = await apply(ascii, 2).catch((error) => error)
+    await ascii.close()
+    await db.query(`drop database ${name}`, [], 'supabase_admin')
+    assert.equal(refused.code, 'AS007')
+  })
+
+  await t.test(
+    'a lock that somebody holds makes a file give up, and it goes through afterwards',
+    async (t) => {
+      const db = await freshDatabase(t, major, { migratedTo: 0 })
+      const holder = await db.connect()
+      const before = await schemaOf(db)
+      await holder.query('begin; select from public.business_secrets')
+      await assert.rejects(apply(db, 2), { code: '55P03' })
+      assert.deepEqual(await schemaOf(db), before)
+      await holder.query('commit')
+      await apply(db, 2)
+    },
+  )
+
+  await t.test(
+    "the app's own columns, policies, triggers and data of businesses survive all of them",
+    async (t) => {
+      const db = await freshDatabase(t, major, { migratedTo: 0, legacyData: true })
+      await db.query(`
+      alter table public.businesses add column plan text not null default 'free', add constraint plans check (plan <> '');
+      alter table public.business_secrets add column note text default 'a note';
+      create policy anyone on public.businesses for select to anon using (plan = 'public');
+      create index on public.businesses (plan);
+      create trigger app_own after insert on public.businesses for each statement execute function public.touch_updated_at();`)
+      const ours = new RegExp(`app_secrets|\\.(${legacyNames.join('|')})$`)
+      const own = async () => {
+        const objects = Object.entries(await schemaOf(db)).filter(
+          ([object]) => /businesses|business_secrets\.note|touch/.test(object) && !ours.test(object),
+        )
+        const rows = await db.query(
+          `select to_jsonb(b) - $1::text[] as row, s.note from public.businesses b
+         left join public.business_secrets s on s.business_id = b.id and s.google_drive_folder_id is not null
+         order by b.id`,
+          [legacyNames],
+        )
+        return { objects, rows }
+      }
+      const before = await own()
+      assert.ok(before.objects.length > 15)
+      for (const version of versions) await apply(db, version)
+      assert.deepEqual(await own(), before)
+    },
+  )
+
+  await t.test('004 drops policies that others left on the sealed table, and says so', async (t) => {
+    const db = await freshDatabase(t, major, { migratedTo: 3 })
+    await db.query('create policy wide_open on public.business_secrets for all to anon using (true)')
+    const client = await db.connect()
+    const notices = []
+    client.on('notice', ({ severity, message }) => severity === 'WARNING' && notices.push(message))
+    await client.query(migration(4))
+    assert.equal(notices.length, 1)
+    assert.match(notices[0], /wide_open/)
+    assert.deepEqual(await db.query("select from pg_policies where policyname = 'wide_open'"), [])
+  })
+
+  await t.test('004 leaves an accessible_business_ids() that the app made its own', async (t) => {
+    const db = await freshDatabase(t, major)
+    await db.query(`create or replace function app_secrets.accessible_business_ids() returns setof uuid
+      language sql stable security definer set search_path = '' as $$ select id from public.businesses where name = 'mine' $$`)
+    const before = await schemaOf(db)
+    await apply(db, 4)
+    assert.deepEqual(await schemaOf(db), before)
+  })
+
+  await t.test('the published table is in supabase_realtime after 004', async (t) => {
+    const db = await freshDatabase(t, major)
+    assert.ok('publication supabase_realtime public.business_secrets' in (await schemaOf(db)))
+  })
+})
+
+async function secretsOf(db) {
+  return (
+    await db.query(
+      'select to_jsonb(d) - $1 as row from public.decrypted_business_secrets d order by business_id',
+      ['updated_at'],
+    )
+  ).map(({ row }) => row)
+}
+
+for (const major of majors) {
+  test(`a platform of before 2026 (PostgreSQL ${major})`, async (t) => {
+    const own = await startCluster(major, { dataApi: 'legacy' })
+    after(() => own.stop())
+    const old = new TestCluster(own.description)
+
+    await t.test('several databases of one server may be migrated at the same time', async (t) => {
+      // The templates of this server are not built yet, so the role that 004 makes is not there either.
+      const databases = []
+      for (let i = 0; i < 3; i++) databases.push(await old.bareDatabase(t))
+      await Promise.all(
+        databases.map(async (db) => {
+          for (const version of versions) await apply(db, version)
+        }),
+      )
+    })
+
+    await t.test('grants and policies come out the same under both default privileges', async (t) => {
+      const [before2026, now] = [await old.freshDatabase(t), await freshDatabase(t, major)]
+      const ours = async (db) =>
+        Object.entries(await schemaOf(db)).filter(([object]) => /secret/.test(object))
+      assert.deepEqual(await ours(before2026), await ours(now))
+      const id = await addBusiness(before2026)
+      await insertSecrets(before2026, id, { gemini_api_key: 'one' })
+      await set(before2026, id, { grok_api_key: 'two' })
+      assert.deepEqual(await clear(before2026, id), { gemini_api_key: 'one', grok_api_key: 'two' })
+    })
+  })
+}

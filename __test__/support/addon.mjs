@@ -1,0 +1,122 @@
+// The package under test, and what every claim about it says the same way.
+
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+import { inspect } from 'node:util'
+import { sealedNames } from './secrets.mjs'
+
+export const root = fileURLToPath(new URL('../../', import.meta.url))
+export const addonPath = fileURLToPath(new URL('../../index.js', import.meta.url))
+export const addon = createRequire(import.meta.url)(addonPath)
+
+/** A client of a database (or a connection string), closed after the test. */
+export async function openClient(t, database, options = {}) {
+  const url = typeof database === 'string' ? database : database.service
+  const client = await addon.connect({ url, ...options })
+  t.after(() => client.close())
+  return client
+}
+
+/** The codes that the package documents, as its types list them. */
+export const codes = [
+  'INVALID_ARGUMENT',
+  'UNKNOWN_SECRET',
+  'INVALID_VALUE',
+  'BUSINESS_NOT_FOUND',
+  'PERMISSION_DENIED',
+  'VERSION_CONFLICT',
+  'DECRYPT_FAILED',
+  'NOT_MIGRATED',
+  'UNSAFE_CONNECTION',
+  'UNAVAILABLE',
+  'TIMEOUT',
+  'UNKNOWN_OUTCOME',
+  'CLOSED',
+  'CONFIG',
+]
+
+/**
+ * Calls, and expects a promise that rejects with an Error of this code. A throw instead of a rejection fails.
+ * `says`: what the message must say. `hides`: what nothing of the error may hold. Gives the error.
+ */
+export async function refuses(call, code, { says, hides = [] } = {}) {
+  let promise
+  try {
+    promise = call()
+  } catch (error) {
+    assert.fail(`threw instead of rejecting: ${error?.stack ?? error}`)
+  }
+  assert.ok(promise instanceof Promise, 'no promise came back')
+  const outcome = await promise.then(
+    (value) => ({ value }),
+    (error) => ({ error }),
+  )
+  assert.ok('error' in outcome, `resolved instead of rejecting with ${code}`)
+  const { error } = outcome
+  assert.ok(error instanceof Error, 'rejected with something that is no Error')
+  assert.equal(error.code, code, `${error.code}: ${error.message}`)
+  assert.ok(error.message.length > 10, `no help in: ${error.message}`)
+  if (says) assert.match(error.message, says)
+  for (const secret of hides) assertHides(error, secret)
+  return error
+}
+
+/** Everything of a thing that may reach a log. */
+export function shown(thing) {
+  return [
+    inspect(thing, { depth: 9, showHidden: true, getters: true }),
+    String(thing?.message ?? ''),
+    String(thing?.stack ?? ''),
+    `${thing}`,
+    JSON.stringify(thing, Object.getOwnPropertyNames(Object(thing))) ?? '',
+    JSON.stringify(thing) ?? '',
+  ].join('\n')
+}
+
+export function assertHides(thing, secret) {
+  assert.ok(!shown(thing).includes(secret), 'a secret is shown')
+}
+
+const tables = [
+  'public.businesses',
+  'public.business_secrets',
+  'vault.secrets',
+  'app_secrets.secret_versions',
+  'app_secrets.audit_log',
+]
+
+/** Equal before and after means that nothing was written. */
+export async function fingerprint(db) {
+  const hash = createHash('sha256')
+  for (const table of tables) {
+    const rows = await db.query(`select r::text as row from ${table} r order by 1`)
+    hash.update(`${table} ${rows.length}\n`)
+    for (const { row } of rows) hash.update(row)
+  }
+  return hash.digest('hex')
+}
+
+/** Makes one sealed value undecryptable, as a restore without Vault's key does. */
+export async function breakCipher(db, business, name) {
+  assert.ok(sealedNames.includes(name))
+  const rows = await db.query(
+    `update vault.secrets set secret = pg_catalog.encode(pg_catalog.sha256('broken'), 'base64')
+     where name = $1 returning id`,
+    [`business_secrets/${business}/${name}`],
+    'supabase_admin',
+  )
+  assert.equal(rows.length, 1)
+}
+
+/** Asks until it holds, for what happens outside of us; `probe` may be asynchronous. */
+export async function eventually(probe, what, patience = 10_000) {
+  const end = Date.now() + patience
+  for (;;) {
+    const found = await probe()
+    if (found) return found
+    if (Date.now() > end) assert.fail(`not within ${patience} ms: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}

@@ -41,7 +41,7 @@ module.exports = {
 
   'PUT /api/kling/credentials': async ({ businessId, body }) => {
     const { accessKey, secretKey } = body
-    // Both or neither; half a pair is INVALID_VALUE and changes nothing.
+    // Both or neither: half a pair is refused, and changes nothing.
     await secrets.setKlingCredentials(
       businessId,
       accessKey == null && secretKey == null ? null : { accessKey, secretKey },

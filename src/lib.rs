@@ -8,6 +8,7 @@ pub mod client;
 pub mod config;
 mod consumers;
 pub mod error;
+pub mod migrate;
 mod pool;
 mod store;
 mod timestamp;

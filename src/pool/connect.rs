@@ -3,13 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::Connection;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::state::Shared;
-use crate::config::{Config, TlsMode};
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::store::{self, ConnectFault};
 
@@ -18,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Between attempts, doubled each time, with jitter: a restarted server is not greeted by everybody at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Connections end of themselves so that poolers and failovers can move them.
 const LIFETIME: Duration = Duration::from_secs(30 * 60);
@@ -67,9 +66,7 @@ impl Link {
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link")
-            .field("is_proven", &self.is_proven)
-            .finish_non_exhaustive()
+        f.debug_struct("Link").field("is_proven", &self.is_proven).finish_non_exhaustive()
     }
 }
 
@@ -99,50 +96,16 @@ impl Outage {
             None => (now, FIRST_PAUSE),
         };
         let next = now + pause.mul_f64(0.5 + fastrand::f64() / 2.0);
-        *outage = Some(Self {
-            since,
-            pause,
-            next,
-            error: error.clone(),
-        });
+        *outage = Some(Self { since, pause, next, error: error.clone() });
         now - since < PATIENCE
     }
 }
 
 impl Dialer {
     pub(super) fn new(config: &Config) -> Self {
-        let endpoint = &config.endpoint;
-        let mode = match config.tls.mode {
-            TlsMode::Off => PgSslMode::Disable,
-            TlsMode::Prefer => PgSslMode::Prefer,
-            TlsMode::Require => PgSslMode::Require,
-            TlsMode::VerifyCa => PgSslMode::VerifyCa,
-            TlsMode::VerifyFull => PgSslMode::VerifyFull,
-        };
-        let mut options = PgConnectOptions::new_without_pgpass()
-            .host(&endpoint.host)
-            .port(endpoint.port)
-            .username(&endpoint.user)
-            .database(&endpoint.database)
-            .application_name(&config.application_name)
-            .ssl_mode(mode)
-            // PgBouncer before 1.20 refuses to start a session with this parameter, and no function here returns floats.
-            .extra_float_digits(None)
-            // The driver would log statements, those with literals too.
-            .disable_statement_logging();
-        // An empty one rather than none: the driver would fall back to PGPASSWORD, which is somebody else's.
-        options = options.password(
-            endpoint
-                .password
-                .as_ref()
-                .map_or("", |password| password.expose_secret()),
-        );
-        if let Some(ca) = &config.tls.ca {
-            options = options.ssl_root_cert_from_pem(ca.clone());
-        }
         Self {
-            options,
-            place: endpoint.place(),
+            options: store::connect_options(config),
+            place: config.endpoint.place(),
             timeout: config.timeout,
         }
     }
@@ -153,13 +116,7 @@ impl Dialer {
                 let now = Instant::now();
                 let retire = now + LIFETIME.mul_f64(0.9 + fastrand::f64() / 5.0);
                 tracing::debug!(place = self.place, "connected");
-                Ok(Link {
-                    connection,
-                    heard: now,
-                    used: now,
-                    is_proven: false,
-                    retire,
-                })
+                Ok(Link { connection, heard: now, used: now, is_proven: false, retire })
             }
             Ok(Err(error)) => Err(ConnectFault::new(&error, &self.place)),
             Err(_) => {
@@ -168,10 +125,7 @@ impl Dialer {
                     self.place,
                     self.timeout.as_millis()
                 );
-                Err(ConnectFault {
-                    error: Error::unavailable(cause),
-                    passing: false,
-                })
+                Err(ConnectFault { error: Error::unavailable(cause), passing: false })
             }
         }
     }

@@ -46,32 +46,17 @@ impl Fault {
     /// The statement was sent, its commit was not.
     pub(super) fn of_uncommitted(error: sqlx::Error, business: Uuid) -> Self {
         // The transaction is still open: only closing the connection is certain to end it.
-        Self {
-            lost: true,
-            unexecuted: true,
-            ..Self::new(error, Some(business))
-        }
+        Self { lost: true, unexecuted: true, ..Self::new(error, Some(business)) }
     }
 
     /// Nothing was sent yet that could change anything.
     pub(super) fn before_write(error: sqlx::Error) -> Self {
-        Self {
-            lost: true,
-            unexecuted: true,
-            ..Self::new(error, None)
-        }
+        Self { lost: true, unexecuted: true, ..Self::new(error, None) }
     }
 
     pub(super) fn other_version(found: &str) -> Self {
-        let error = Error::NotMigrated {
-            found: found.to_owned(),
-        };
-        Self {
-            error,
-            lost: false,
-            unexecuted: false,
-            pooled: false,
-        }
+        let error = Error::NotMigrated { found: found.to_owned() };
+        Self { error, lost: false, unexecuted: false, pooled: false }
     }
 
     fn new(error: sqlx::Error, business: Option<Uuid>) -> Self {
@@ -80,19 +65,12 @@ impl Fault {
         {
             return Self::of_server(error, business);
         }
-        let decodes = matches!(
-            error,
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnIndexOutOfBounds { .. }
-        );
+        let decodes =
+            matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnIndexOutOfBounds { .. });
         if decodes {
             return Self::other_version("a function answers columns of other types");
         }
-        Self {
-            error: of_driver(&error),
-            lost: true,
-            unexecuted: false,
-            pooled: false,
-        }
+        Self { error: of_driver(&error), lost: true, unexecuted: false, pooled: false }
     }
 
     fn of_server(error: &PgDatabaseError, business: Option<Uuid>) -> Self {
@@ -128,21 +106,16 @@ impl ConnectFault {
             && let Some(error) = error.try_downcast_ref::<PgDatabaseError>()
         {
             let passing = matches!(error.code(), "57P01" | "57P03" | "53300");
-            return Self {
-                error: translate(error.code(), error.message(), None),
-                passing,
-            };
+            return Self { error: translate(error.code(), error.message(), None), passing };
         }
         match error {
-            sqlx::Error::Tls(cause) => Self {
-                error: unverified(place, &innermost(cause.as_ref())),
-                passing: false,
-            },
+            sqlx::Error::Tls(cause) => {
+                Self { error: unverified(place, &innermost(cause.as_ref())), passing: false }
+            }
             // rustls reports a certificate that it refuses through the socket.
-            sqlx::Error::Io(cause) if cause.kind() == io::ErrorKind::InvalidData => Self {
-                error: unverified(place, &cause.to_string()),
-                passing: false,
-            },
+            sqlx::Error::Io(cause) if cause.kind() == io::ErrorKind::InvalidData => {
+                Self { error: unverified(place, &cause.to_string()), passing: false }
+            }
             sqlx::Error::Io(cause) => Self {
                 error: Error::unavailable(format!("{place}: {}", in_words(cause))),
                 passing: matches!(
@@ -154,10 +127,11 @@ impl ConnectFault {
                         | io::ErrorKind::UnexpectedEof
                 ),
             },
-            other => Self {
-                error: of_driver(other),
+            sqlx::Error::Protocol(_) => Self {
+                error: Error::unavailable(format!("{place}: what answers there does not speak PostgreSQL's protocol")),
                 passing: false,
             },
+            other => Self { error: of_driver(other), passing: false },
         }
     }
 }
@@ -183,10 +157,7 @@ fn in_words(error: &io::Error) -> String {
         }
         io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
             // Supabase's direct hosts have only an IPv6 address.
-            format!(
-                "{}; is the host IPv6-only? Then use the pooler's host",
-                error.kind()
-            )
+            format!("{}; is the host IPv6-only? Then use the pooler's host", error.kind())
         }
         io::ErrorKind::NotFound => "there is no such unix socket; is the server running?".into(),
         io::ErrorKind::UnexpectedEof => "the server closed the connection".into(),
@@ -211,20 +182,14 @@ fn translate(sqlstate: &str, message: &str, business: Option<Uuid>) -> Error {
         "AS001" => Error::UnknownSecret {
             hint: "the database is older than this client: run `app-secrets migrate`".into(),
         },
-        "AS002" => Error::InvalidValue {
-            why: message.to_owned(),
-        },
+        "AS002" => Error::InvalidValue { why: message.to_owned() },
         "AS003" => match business {
             Some(business) => Error::BusinessNotFound { business },
             None => Error::InvalidArgument(message.to_owned()),
         },
-        "AS004" => Error::VersionConflict {
-            message: message.to_owned(),
-        },
+        "AS004" => Error::VersionConflict { message: message.to_owned() },
         "AS005" => Error::DecryptFailed { names: Vec::new() },
-        "AS006" | "AS007" => Error::NotMigrated {
-            found: message.to_owned(),
-        },
+        "AS006" | "AS007" => Error::NotMigrated { found: message.to_owned() },
         "22023" => Error::InvalidArgument(format!("the database refuses an argument ({})", words())),
         "42501" => Error::PermissionDenied {
             sqlstate: sqlstate.to_owned(),
@@ -233,12 +198,8 @@ fn translate(sqlstate: &str, message: &str, business: Option<Uuid>) -> Error {
         "3D000" => Error::Config("there is no database of that name: check the connection string".into()),
         "25006" => Error::unavailable("the server is read-only: it is a standby, or was just demoted"),
         "40001" | "40P01" => Error::unavailable(format!("the transaction met another ({})", words())),
-        "55P03" => Error::Timeout {
-            what: "another transaction held the lock for too long".into(),
-        },
-        "57014" => Error::Timeout {
-            what: "the server cancelled the statement (statement_timeout?)".into(),
-        },
+        "55P03" => Error::Timeout { what: "another transaction held the lock for too long".into() },
+        "57014" => Error::Timeout { what: "the server cancelled the statement (statement_timeout?)".into() },
         _ => match sqlstate.get(..2) {
             Some("28") => Error::PermissionDenied {
                 sqlstate: sqlstate.to_owned(),
@@ -247,9 +208,7 @@ fn translate(sqlstate: &str, message: &str, business: Option<Uuid>) -> Error {
             },
             Some("3F" | "42") => Error::NotMigrated { found: words() },
             Some("08" | "53" | "57" | "58") => Error::unavailable(words()),
-            _ => Error::Server {
-                sqlstate: sqlstate.to_owned(),
-            },
+            _ => Error::Server { sqlstate: sqlstate.to_owned() },
         },
     }
 }
@@ -289,31 +248,20 @@ mod tests {
 
     #[test]
     fn a_servers_message_is_passed_on_only_where_our_functions_wrote_it() {
-        for sqlstate in [
-            "23502", "22P02", "42501", "XX000", "P0001", "22023", "42883", "57014",
-        ] {
+        for sqlstate in ["23502", "22P02", "42501", "XX000", "P0001", "22023", "42883", "57014"] {
             assert!(
-                !translate(sqlstate, "sk_live_4711", Some(Uuid::nil()))
-                    .to_string()
-                    .contains("4711"),
+                !translate(sqlstate, "sk_live_4711", Some(Uuid::nil())).to_string().contains("4711"),
                 "{sqlstate}"
             );
         }
         assert!(
-            translate("AS004", "grok_api_key is at version 3, not 2", None)
-                .to_string()
-                .contains("version 3")
+            translate("AS004", "grok_api_key is at version 3, not 2", None).to_string().contains("version 3")
         );
     }
 
     #[test]
     fn only_faults_that_pass_are_worth_another_connection() {
-        let fault = |error, lost| Fault {
-            error,
-            lost,
-            unexecuted: false,
-            pooled: false,
-        };
+        let fault = |error, lost| Fault { error, lost, unexecuted: false, pooled: false };
         assert!(fault(Error::unavailable("reset"), true).is_worth_a_fresh_connection());
         assert!(!fault(Error::unavailable("deadlock"), false).is_worth_a_fresh_connection());
         assert!(!fault(Error::NotMigrated { found: "x".into() }, true).is_worth_a_fresh_connection());

@@ -1,6 +1,8 @@
 //! The database contract: the only SQL of the client, and what its answers mean.
 //! Knows nothing of pools, deadlines or retries.
 
+pub(crate) mod admin;
+mod connect;
 mod decode;
 mod errors;
 mod sql;
@@ -11,6 +13,7 @@ use sqlx::{AssertSqlSafe, Executor};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+pub(crate) use self::connect::connect_options;
 pub(crate) use self::decode::{Element, Status};
 pub(crate) use self::errors::{ConnectFault, Fault};
 

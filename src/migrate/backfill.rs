@@ -1,0 +1,171 @@
+//! Runs batches until nothing is left: paced, adapted to the server, and reported.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::apply::MigrateOptions;
+use super::event::{Control, Event, Progress};
+use super::session::{Halt, Manner, Session};
+use crate::error::Error;
+use crate::store::admin::backfill::{self, Direction};
+
+/// A writer of keys waits for the batch that is running, so batches that take longer are made smaller.
+const LONGEST_BATCH: Duration = Duration::from_millis(400);
+
+/// What a run of batches came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Filled {
+    pub(crate) businesses: i64,
+    pub(crate) secrets: i64,
+}
+
+pub(crate) async fn run(
+    session: &mut Session,
+    control: &Control,
+    direction: Direction,
+    options: &MigrateOptions,
+    filled: &mut Filled,
+) -> Result<(), Halt> {
+    let totals = backfill::totals(session.connection(), direction).await?;
+    let mut pace = Pace::new(totals.done, totals.total);
+    let mut size = Size::new(options.batch);
+    let manner = Manner {
+        what: match direction {
+            Direction::Fill => "the backfill",
+            Direction::Restore => "the restore",
+        },
+        lock_wait: options.lock_wait,
+        is_cancelled_by_stop: false,
+    };
+    loop {
+        if control.is_stopped() {
+            return Err(Halt::Stopped);
+        }
+        let limit = size.current;
+        let started = Instant::now();
+        let batch = session
+            .run(control, manner, |connection| Box::pin(backfill::batch(connection, direction, limit)))
+            .await;
+        let batch = match batch {
+            Ok(batch) => batch,
+            Err(Halt::Failed(error @ Error::InvalidValue { .. })) => {
+                return Err(too_long(session, error).await);
+            }
+            Err(halt) => return Err(halt),
+        };
+        size.adapt(started.elapsed());
+        filled.businesses += i64::from(batch.businesses);
+        filled.secrets += i64::from(batch.secrets);
+        if batch.finished {
+            return Ok(());
+        }
+        if batch.waiting {
+            // Only to see who it is: the batch itself never waits for them.
+            let manner = Manner { is_cancelled_by_stop: true, ..manner };
+            session
+                .run(control, manner, |connection| Box::pin(backfill::wait_for_locked(connection, direction)))
+                .await?;
+        } else {
+            control.tell(&Event::Batch(pace.note(batch.businesses, filled.secrets)));
+        }
+        if !control.rest(options.pause).await {
+            return Err(Halt::Stopped);
+        }
+    }
+}
+
+/// The database says that a value is too long, not whose.
+async fn too_long(session: &mut Session, error: Error) -> Halt {
+    match backfill::too_long(session.connection()).await {
+        Ok(cells) if !cells.is_empty() => {
+            let cells: Vec<String> =
+                cells.iter().map(|(business, name)| format!("{name} of {business}")).collect();
+            Halt::Failed(Error::InvalidValue {
+                why: format!(
+                    "a sealed value may have 65,536 bytes, and these have more: {}. Shorten or clear them, then run \
+                     this again",
+                    cells.join(", ")
+                ),
+            })
+        }
+        _ => Halt::Failed(error),
+    }
+}
+
+/// The number of businesses in a batch: what was asked for, or what fits the time.
+struct Size {
+    current: i32,
+    most: i32,
+}
+
+impl Size {
+    fn new(most: u32) -> Self {
+        let most = i32::try_from(most).unwrap_or(i32::MAX);
+        // The first batch meets an unknown server.
+        Self { current: most.min(50), most }
+    }
+
+    fn adapt(&mut self, took: Duration) {
+        self.current = if took > LONGEST_BATCH {
+            (self.current / 2).max(1)
+        } else if took < LONGEST_BATCH / 2 {
+            self.current.saturating_mul(2).min(self.most)
+        } else {
+            self.current
+        };
+    }
+}
+
+/// Counts and extrapolates.
+pub(crate) struct Pace {
+    started: Instant,
+    before: i64,
+    done: i64,
+    total: i64,
+}
+
+impl Pace {
+    pub(crate) fn new(done: i64, total: i64) -> Self {
+        Self { started: Instant::now(), before: done, done, total }
+    }
+
+    #[allow(clippy::cast_precision_loss)]
+    pub(crate) fn note(&mut self, businesses: i32, secrets: i64) -> Progress {
+        self.done = (self.done + i64::from(businesses)).min(self.total);
+        let seconds = self.started.elapsed().as_secs_f64().max(0.001);
+        let pace = (self.done - self.before) as f64 / seconds;
+        let left = (pace > 0.0).then(|| Duration::from_secs_f64((self.total - self.done) as f64 / pace));
+        Progress { done: self.done, total: self.total, secrets, per_second: secrets as f64 / seconds, left }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_shrink_where_they_take_long_and_grow_back_to_what_was_asked_for() {
+        let mut size = Size::new(250);
+        for _ in 0..5 {
+            size.adapt(Duration::from_millis(10));
+        }
+        assert_eq!(size.current, 250);
+        for _ in 0..20 {
+            size.adapt(Duration::from_secs(1));
+        }
+        assert_eq!(size.current, 1);
+        size.adapt(Duration::from_millis(300));
+        assert_eq!(size.current, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_left_follows_from_the_pace_of_this_run() {
+        let mut pace = Pace::new(400, 1000);
+        tokio::time::advance(Duration::from_secs(10)).await;
+        let progress = pace.note(200, 1600);
+        assert_eq!((progress.done, progress.total), (600, 1000));
+        assert_eq!(progress.left, Some(Duration::from_secs(20)));
+        assert!((progress.per_second - 160.0).abs() < 0.01);
+    }
+}

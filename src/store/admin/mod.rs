@@ -1,0 +1,15 @@
+//! What the migration role sends: the ledger, the backfill, proofs and inspections. Counts, ids and names come back,
+//! never a value.
+
+pub(crate) mod backfill;
+mod fault;
+pub(crate) mod inspect;
+pub(crate) mod ledger;
+pub(crate) mod proof;
+pub(crate) mod session;
+pub(crate) mod statements;
+
+pub(crate) use self::fault::AdminFault;
+
+/// What a statement of the migration role gives.
+pub(crate) type Answer<T> = Result<T, AdminFault>;

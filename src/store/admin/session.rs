@@ -1,0 +1,160 @@
+//! Sessions of the migration role: their settings, who is in their way, and whether they are sessions at all.
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, Row};
+
+use super::{AdminFault, Answer};
+use crate::config::Config;
+use crate::error::Error;
+use crate::store::{ConnectFault, connect_options};
+
+/// A statement may take as long as it has to, a lock may not: others queue behind who waits for one.
+const SETTINGS: &str = "
+    select pg_catalog.set_config('statement_timeout', '0', false),
+        pg_catalog.set_config('idle_in_transaction_session_timeout', '0', false),
+        pg_catalog.set_config('lock_timeout', '900ms', false),
+        pg_catalog.set_config('default_transaction_isolation', 'read committed', false),
+        pg_catalog.set_config('default_transaction_read_only', 'off', false)";
+
+/// Where the server can: a backend whose client was killed ends soon, and with it the migrator's lock.
+const NOTICE_LOST_CLIENT: &str = "set client_connection_check_interval = '2s'";
+
+const PID: &str = "select pg_catalog.pg_backend_pid()";
+
+const MARK: &str =
+    "select pg_catalog.pg_backend_pid(), pg_catalog.set_config('app_secrets.probe', 'here', false)";
+const OTHER: &str = "begin; select pg_catalog.pg_backend_pid()";
+const MARKED: &str = "
+    select pg_catalog.pg_backend_pid(), coalesce(pg_catalog.current_setting('app_secrets.probe', true), '')";
+
+const TRY_LOCK: &str = "
+    select pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended('app_secrets.migrate', 0))";
+const HOLDERS: &str = "
+    select a.pid, a.usename::text, a.application_name, a.state, pg_catalog.to_char(a.query_start at time zone 'UTC',
+        'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')
+    from pg_catalog.pg_locks l
+    left join pg_catalog.pg_stat_activity a on a.pid = l.pid
+    where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+        and l.database = (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database())
+        and (l.classid::bigint << 32) | l.objid::bigint = pg_catalog.hashtextextended('app_secrets.migrate', 0)";
+const BLOCKERS: &str = "
+    select b.pid, a.usename::text, a.application_name, a.state, pg_catalog.to_char(a.query_start at time zone 'UTC',
+        'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')
+    from pg_catalog.unnest(pg_catalog.pg_blocking_pids($1)) as b(pid)
+    left join pg_catalog.pg_stat_activity a on a.pid = b.pid";
+const CANCEL: &str = "select pg_catalog.pg_cancel_backend($1)";
+
+const SET_CHECKSUM: &str = "select pg_catalog.set_config('app_secrets.migration_checksum', $1, false)";
+
+/// A session that is in the way. Never its query, which may hold values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blocker {
+    /// The server process; 0 is a prepared transaction.
+    pub pid: i32,
+    /// Its login, where we may see it.
+    pub user: Option<String>,
+    /// What it calls itself.
+    pub application: Option<String>,
+    /// `active`, `idle in transaction` and so on.
+    pub state: Option<String>,
+    /// When its last statement began, in UTC.
+    pub since: Option<String>,
+}
+
+pub(crate) async fn open(config: &Config, application: &str) -> Result<PgConnection, Error> {
+    let options: PgConnectOptions = connect_options(config).application_name(application);
+    let place = config.endpoint.place();
+    let attempt = tokio::time::timeout(config.timeout, PgConnection::connect_with(&options)).await;
+    let mut connection = match attempt {
+        Ok(connection) => connection.map_err(|error| ConnectFault::new(&error, &place).error)?,
+        Err(_) => {
+            return Err(Error::unavailable(format!(
+                "{place}: no answer within {} ms; is the host right, and does a firewall let it through?",
+                config.timeout.as_millis()
+            )));
+        }
+    };
+    settle(&mut connection).await?;
+    Ok(connection)
+}
+
+async fn settle(connection: &mut PgConnection) -> Answer<()> {
+    connection.execute(sqlx::raw_sql(SETTINGS)).await?;
+    // Only Linux servers can; elsewhere the lock goes when the connection's end is noticed.
+    let _ = connection.execute(sqlx::raw_sql(NOTICE_LOST_CLIENT)).await;
+    Ok(())
+}
+
+pub(crate) async fn pid(connection: &mut PgConnection) -> Answer<i32> {
+    Ok(connection.fetch_one(sqlx::raw_sql(PID)).await?.try_get(0)?)
+}
+
+/// Whether the two connections are less than two sessions: a transaction pooler hands the server that the first one
+/// has just let go to the second, or the first one another.
+pub(crate) async fn is_pooled(first: &mut PgConnection, second: &mut PgConnection) -> Answer<bool> {
+    let before: i32 = first.fetch_one(sqlx::raw_sql(MARK)).await?.try_get(0)?;
+    let other: i32 = second.fetch_one(sqlx::raw_sql(OTHER)).await?.try_get(0)?;
+    let row = first.fetch_one(sqlx::raw_sql(MARKED)).await?;
+    let (after, mark): (i32, String) = (row.try_get(0)?, row.try_get(1)?);
+    second.execute(sqlx::raw_sql("rollback")).await?;
+    Ok(before == other || before != after || mark != "here")
+}
+
+/// Takes the migrators' lock, which the session holds to its end, if nobody has it.
+pub(crate) async fn try_lock(connection: &mut PgConnection) -> Answer<bool> {
+    Ok(connection.fetch_one(TRY_LOCK).await?.try_get(0)?)
+}
+
+/// Who has it.
+pub(crate) async fn lock_holders(connection: &mut PgConnection) -> Answer<Vec<Blocker>> {
+    blockers(connection.fetch_all(HOLDERS).await?)
+}
+
+/// Who is in the way of the session with that process.
+pub(crate) async fn blockers_of(connection: &mut PgConnection, pid: i32) -> Answer<Vec<Blocker>> {
+    blockers(connection.fetch_all(sqlx::query(BLOCKERS).bind(pid)).await?)
+}
+
+fn blockers(rows: Vec<sqlx::postgres::PgRow>) -> Answer<Vec<Blocker>> {
+    let blocker = |row: &sqlx::postgres::PgRow| {
+        Ok(Blocker {
+            pid: row.try_get(0)?,
+            user: row.try_get(1)?,
+            application: row.try_get(2)?,
+            state: row.try_get(3)?,
+            since: row.try_get(4)?,
+        })
+    };
+    rows.iter().map(blocker).collect()
+}
+
+/// Ends the statement that the session is running. Our own login may.
+pub(crate) async fn cancel(connection: &mut PgConnection, pid: i32) -> Answer<()> {
+    connection.execute(sqlx::query(CANCEL).bind(pid)).await?;
+    Ok(())
+}
+
+/// What the next file's ledger row is to hold.
+pub(crate) async fn set_checksum(connection: &mut PgConnection, checksum: &str) -> Answer<()> {
+    connection.execute(sqlx::query(SET_CHECKSUM).bind(checksum)).await?;
+    Ok(())
+}
+
+/// Sends statements as they are, by the simple protocol. Ends the transaction that a failed one leaves open.
+pub(crate) async fn send(connection: &mut PgConnection, sql: &'static str) -> Answer<()> {
+    finish(connection, sqlx::raw_sql(sql)).await
+}
+
+/// As [`send`], for text that was put together here.
+pub(crate) async fn send_text(connection: &mut PgConnection, sql: String) -> Answer<()> {
+    finish(connection, sqlx::raw_sql(AssertSqlSafe(sql))).await
+}
+
+async fn finish(connection: &mut PgConnection, sql: sqlx::RawSql) -> Answer<()> {
+    let outcome = connection.execute(sql).await;
+    if let Err(error) = outcome {
+        let _ = connection.execute(sqlx::raw_sql("rollback")).await;
+        return Err(AdminFault::from(error));
+    }
+    Ok(())
+}

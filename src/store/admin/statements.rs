@@ -1,0 +1,54 @@
+//! Statements of others that still name the plaintext columns, where `pg_stat_statements` keeps them.
+
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Executor, Row};
+
+use super::Answer;
+
+const SCHEMA: &str = "
+    select pg_catalog.quote_ident(n.nspname)
+    from pg_catalog.pg_extension e
+    join pg_catalog.pg_namespace n on n.oid = e.extnamespace
+    where e.extname = 'pg_stat_statements'";
+
+/// Only kinds of statements whose constants are kept as `$1`: a DO block or SET is kept as it was sent.
+const STATEMENTS: &str = "
+    select coalesce(r.rolname::text, '?'), pg_catalog.sum(s.calls)::bigint,
+        pg_catalog.left(pg_catalog.regexp_replace(s.query, '\\s+', ' ', 'g'), 160)
+    from SCHEMA.pg_stat_statements s
+    left join pg_catalog.pg_roles r on r.oid = s.userid
+    where s.dbid = (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database())
+        and s.query ~* '^\\s*(select|insert|update|delete|merge|with)\\M'
+        and s.query ~* '\\mbusinesses\\M'
+        and s.query ~* '\\m(gemini_api_key|grok_api_key|claude_api_key|youtube_api_key|kling_access_key|kling_secret_key|global_sms_api_key|whatsapp_api_key)\\M'
+        and s.query !~* '(app_secrets|business_secrets)'
+    group by 1, 3
+    order by 2 desc
+    limit 10";
+
+/// A statement that names a plaintext column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    /// Whose it is.
+    pub user: String,
+    /// How often it ran since the statistics were reset.
+    pub calls: i64,
+    /// Its beginning, without constants.
+    pub text: String,
+}
+
+/// `None` where the extension is not there, or not for us.
+pub(crate) async fn legacy(connection: &mut PgConnection) -> Answer<Option<Vec<Statement>>> {
+    let Some(row) = connection.fetch_optional(SCHEMA).await? else {
+        return Ok(None);
+    };
+    let sql = STATEMENTS.replace("SCHEMA", row.try_get(0)?);
+    // Installed, but not loaded by the server: asking fails, and that is no reason not to show the rest.
+    let Ok(rows) = connection.fetch_all(sqlx::query(AssertSqlSafe(sql))).await else {
+        return Ok(None);
+    };
+    let statement = |row: &sqlx::postgres::PgRow| {
+        Ok(Statement { user: row.try_get(0)?, calls: row.try_get(1)?, text: row.try_get(2)? })
+    };
+    rows.iter().map(statement).collect::<Answer<_>>().map(Some)
+}

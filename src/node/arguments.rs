@@ -124,7 +124,7 @@ pub(super) fn google_tokens(argument: &Unknown) -> Result<GoogleTokensUpdate> {
     })?;
     let given = |name| {
         let property = js::property(tokens, name)?;
-        Ok((js::kind(&property) != ValueType::Undefined).then_some(property))
+        Ok::<_, Error>((js::kind(&property) != ValueType::Undefined).then_some(property))
     };
     let text = |name| given(name)?.map(|property| secret_value(&property)).transpose();
     Ok(GoogleTokensUpdate {

@@ -54,7 +54,7 @@ const onVault = (relation) => ({
   insert: `insert into ${relation} (name, secret) values ('new', '')`,
   upsert: `insert into ${relation} (name, secret) values ('new', '') on conflict do nothing`,
   update: `update ${relation} set name = name`,
-  delete: `delete from ${relation}`,
+  delete: `delete from ${relation} where name like 'business_secrets/%'`,
   truncate: `truncate ${relation}`,
 })
 
@@ -129,9 +129,9 @@ function statement({ object, operation }) {
   return `explain select ${name}(${nulls.join(', ')})`
 }
 
-/** All cells, each with the SQL that its actor sends. */
-export function cells() {
-  return expectations().map((cell) => {
+/** All cells of a database that is migrated to `version`, each with the SQL that its actor sends. */
+export function cells(version) {
+  return expectations(version).map((cell) => {
     const sql = statement(cell)
     if (!sql) throw new Error(`no statement for ${cell.id}`)
     return { ...cell, sql }

@@ -5,10 +5,10 @@ import { freshDatabase, onEachMajor } from '../support/cluster.mjs'
 import { cells, matches, outcome } from './access-cells.mjs'
 import { seed } from './access-fixture.mjs'
 import { runProbe } from './access-probes.mjs'
-import { mutations } from './mutations.mjs'
+import { mutations, version } from './mutations.mjs'
 import { guardsQuery, listedGuards } from './mutations-guards.mjs'
 
-const byId = new Map(cells().map((cell) => [cell.id, cell]))
+const byId = new Map(cells(version).map((cell) => [cell.id, cell]))
 
 /** Runs a cell or a probe in the client's transaction; gives what is wrong, or nothing. */
 async function check(client, name, recognize) {
@@ -21,7 +21,7 @@ async function check(client, name, recognize) {
 }
 
 onEachMajor('every protection, once broken, turns a named check red', async (t, major) => {
-  const db = await freshDatabase(t, major)
+  const db = await freshDatabase(t, major, { migratedTo: version })
   const recognize = await seed(await db.connect('postgres'))
   const client = await db.connect('supabase_admin')
 

@@ -1,0 +1,206 @@
+// The SQL that PostgREST 12.2 to 16 sends for a request of supabase-js: one statement for the request's settings, one for
+// the request, in one transaction. The request's values travel as parameters. Written from how PostgREST behaves, for the
+// shapes that matter to triggers and policies: the row source, the conflict clause, RETURNING and the CTE around them.
+
+const ident = (name) => (name === '*' ? '*' : `"${name}"`)
+const qualified = (name) => `"public"."${name}"`
+
+/** Settings that PostgREST makes for each request. */
+export function preamble({ role, claims, schema = 'public' }) {
+  return {
+    text: `select set_config('search_path', $1, true), set_config('role', $2, true),
+      set_config('request.jwt.claims', $3, true), set_config('request.method', $4, true),
+      set_config('request.path', $5, true), set_config('request.headers', $6, true)`,
+    values: [
+      `"${schema}", "public", "extensions"`,
+      role,
+      JSON.stringify({ ...claims, role }),
+      'POST',
+      '/',
+      '{}',
+    ],
+  }
+}
+
+/** The rows of a JSON body; `defaults` fills in keys that are missing (`defaultToNull: false`). */
+function body({ columns, types, json, defaults, limitOne = false }) {
+  const isObject = json.trimStart().startsWith('{')
+  const names = columns.map(ident).join(', ')
+  const typed = columns.map((name) => `${ident(name)} ${types[name]}`).join(', ')
+  const kind = defaults ? 'jsonb' : 'json'
+  const filled = Object.entries(defaults ?? {})
+    .filter(([name]) => columns.includes(name))
+    .map(([name, expression]) => `'${name}', ${expression}`)
+    .join(',')
+  let fill = ''
+  if (defaults) {
+    fill = isObject
+      ? `LATERAL (SELECT jsonb_build_object(${filled}) || pgrst_payload.json_data AS val) pgrst_json_defs, `
+      : `LATERAL (SELECT jsonb_agg(jsonb_build_object(${filled}) || elem) AS val
+          from jsonb_array_elements(pgrst_payload.json_data) elem) pgrst_json_defs, `
+  }
+  const source = defaults ? 'pgrst_json_defs.val' : 'pgrst_payload.json_data'
+  const expand = `${kind}_to_record${isObject ? '' : 'set'}`
+  return `FROM (SELECT $1::${kind} AS json_data) pgrst_payload, ${fill}
+    LATERAL (SELECT ${names} FROM ${expand}(${source}) AS _(${typed}) ${limitOne ? 'LIMIT 1' : ''}) pgrst_body `
+}
+
+/** A filter such as `business_id=in.(…)`; `bind` gives a value its placeholder. */
+function where(table, filters, bind) {
+  const terms = Object.entries(filters).map(
+    ([name, value]) =>
+      `${qualified(table)}.${ident(name)} ${Array.isArray(value) ? `= ANY (${bind(`{${value.join(',')}}`)})` : `= ${bind(value)}`}`,
+  )
+  return terms.length ? ` WHERE ${terms.join(' AND ')}` : ''
+}
+
+function returning(table, select) {
+  return select
+    ? `RETURNING ${select.map((name) => `${qualified(table)}.${ident(name)}`).join(', ')}`
+    : 'RETURNING 1'
+}
+
+/** `select` empty is Prefer: return=minimal, which supabase-js sends unless `.select()` follows the write. */
+function respond(mutation, select, values, inserted = "''") {
+  const rows = select
+    ? `SELECT ${select.map((name) => `"pgrst_source".${ident(name)}`).join(', ')} FROM "pgrst_source"`
+    : 'SELECT * FROM pgrst_source'
+  const json = select ? "coalesce(json_agg(_postgrest_t), '[]')" : "''::text"
+  return {
+    text: `WITH pgrst_source AS (${mutation})
+      SELECT '' AS total_result_set, pg_catalog.count(_postgrest_t) AS page_total, array[]::text[] AS header,
+        ${json} AS body, nullif(current_setting('response.headers', true), '') AS response_headers,
+        nullif(current_setting('response.status', true), '') AS response_status, ${inserted} AS response_inserted
+      FROM (${rows}) _postgrest_t`,
+    values,
+  }
+}
+
+function binder(values) {
+  return (value) => {
+    values.push(value)
+    return `$${values.length}`
+  }
+}
+
+// PostgREST counts what was inserted and what was merged in a setting, from inside the statement.
+const counted = (sign, never) =>
+  `WHERE set_config('pgrst.inserted', (coalesce(nullif(current_setting('pgrst.inserted', true), '')::int, 0) ${sign} 1)::text, true) <> '${never}'`
+
+export class Requests {
+  /** `types` and `defaults` of a table's columns, as PostgREST's schema cache knows them. */
+  constructor(schemaCache) {
+    this.schemaCache = schemaCache
+  }
+
+  select(table, { columns, filters = {} }) {
+    const values = []
+    const selected = columns
+      ? columns.map((name) => `${qualified(table)}.${ident(name)}`).join(', ')
+      : `${qualified(table)}.*`
+    return {
+      text: `WITH pgrst_source AS (SELECT ${selected} FROM ${qualified(table)} ${where(table, filters, binder(values))})
+        SELECT null::bigint AS total_result_set, pg_catalog.count(_postgrest_t) AS page_total,
+          coalesce(json_agg(_postgrest_t), '[]') AS body,
+          nullif(current_setting('response.headers', true), '') AS response_headers,
+          nullif(current_setting('response.status', true), '') AS response_status, '' AS response_inserted
+        FROM (SELECT * FROM pgrst_source) _postgrest_t`,
+      values,
+    }
+  }
+
+  /** `.insert(rows)`, and `.upsert(rows, { onConflict, ignoreDuplicates, defaultToNull })` where `resolution` is given. */
+  insert(table, rows, { select, resolution, onConflict = ['business_id'], defaultToNull = true } = {}) {
+    const { types, defaults } = this.schemaCache[table]
+    const json = JSON.stringify(rows)
+    // supabase-js sends the union of the rows' keys as `columns` for bulk writes; a single object has just its own.
+    const columns = [...new Set([rows].flat().flatMap(Object.keys))].sort()
+    const merge = resolution === 'merge-duplicates'
+    const assignments = columns.map((name) => `${ident(name)} = EXCLUDED.${ident(name)}`).join(', ')
+    const action = merge ? `DO UPDATE SET ${assignments}${counted('-', '-1')}` : 'DO NOTHING'
+    const conflict = resolution ? ` ON CONFLICT(${onConflict.map(ident).join(', ')}) ${action}` : ''
+    const mutation = `INSERT INTO ${qualified(table)}(${columns.map(ident).join(', ')})
+      SELECT ${columns.map((name) => `"pgrst_body".${ident(name)}`).join(', ')}
+      ${body({ columns, types, json, defaults: defaultToNull ? undefined : defaults })}
+      ${merge ? counted('+', '0') : ''}${conflict} ${returning(table, select)}`
+    return respond(
+      mutation,
+      select,
+      [json],
+      merge ? "nullif(current_setting('pgrst.inserted',true),'')::int" : "''",
+    )
+  }
+
+  update(table, values, { filters = {}, select } = {}) {
+    const json = JSON.stringify(values)
+    const columns = Object.keys(values).sort()
+    const parameters = [json]
+    const assignments = columns.map((name) => `${ident(name)} = "pgrst_body".${ident(name)}`).join(', ')
+    const mutation = `UPDATE ${qualified(table)} SET ${assignments}
+      ${body({ columns, types: this.schemaCache[table].types, json })}
+      ${where(table, filters, binder(parameters))} ${returning(table, select)}`
+    return respond(mutation, select, parameters)
+  }
+
+  delete(table, { filters = {}, select } = {}) {
+    const values = []
+    const mutation = `DELETE FROM ${qualified(table)} ${where(table, filters, binder(values))} ${returning(table, select)}`
+    return respond(mutation, select, values)
+  }
+
+  /** `.rpc(name, arguments)`; `scalar` where the function does not return a table. */
+  rpc(name, parameters, { scalar = false } = {}) {
+    const json = JSON.stringify(parameters)
+    const columns = Object.keys(parameters).sort()
+    const passed = columns.map((column) => `${ident(column)} := pgrst_body.${ident(column)}`).join(', ')
+    const call = scalar
+      ? `LATERAL (SELECT ${qualified(name)}(${passed}) pgrst_scalar) pgrst_call`
+      : `LATERAL ${qualified(name)}(${passed}) pgrst_call`
+    const aggregate = scalar
+      ? "coalesce(json_agg(_postgrest_t.pgrst_scalar)->0, 'null')"
+      : "coalesce(json_agg(_postgrest_t), '[]')"
+    return {
+      text: `WITH pgrst_source AS (SELECT ${scalar ? 'pgrst_call.pgrst_scalar' : 'pgrst_call.*'}
+          ${body({ columns, types: this.schemaCache[name].types, json, limitOne: true })}, ${call})
+        SELECT null::bigint AS total_result_set, ${scalar ? '1' : 'pg_catalog.count(_postgrest_t)'} AS page_total,
+          ${aggregate} AS body, nullif(current_setting('response.headers', true), '') AS response_headers,
+          nullif(current_setting('response.status', true), '') AS response_status, '' AS response_inserted
+        FROM (SELECT "pgrst_source".* FROM "pgrst_source") _postgrest_t`,
+      values: [json],
+    }
+  }
+}
+
+const text = (names) => Object.fromEntries(names.map((name) => [name, 'text']))
+
+export const secretColumns = [
+  'gemini_api_key',
+  'grok_api_key',
+  'claude_api_key',
+  'youtube_api_key',
+  'kling_access_key',
+  'kling_secret_key',
+  'global_sms_api_key',
+  'whatsapp_api_key',
+  'google_access_token',
+  'google_refresh_token',
+]
+
+const columns = {
+  types: {
+    business_id: 'uuid',
+    ...text([...secretColumns, 'google_drive_folder_id']),
+    google_token_expiry: 'timestamp with time zone',
+    updated_at: 'timestamp with time zone',
+  },
+  defaults: { updated_at: 'now()' },
+}
+
+export const requests = new Requests({
+  business_secrets: columns,
+  decrypted_business_secrets: columns,
+  get_business_secrets: { types: { p_business_id: 'uuid', p_names: 'text[]' } },
+  get_business_secrets_batch: { types: { p_business_ids: 'uuid[]', p_names: 'text[]' } },
+  set_business_secrets: { types: { p_business_id: 'uuid', p_values: 'jsonb', p_expected: 'jsonb' } },
+  list_business_secrets: { types: { p_business_id: 'uuid' } },
+})

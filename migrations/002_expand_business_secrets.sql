@@ -17,6 +17,8 @@ do $$
 declare
     v_missing text;
 begin
+    -- One migrator at a time: two that make the same object at once get in each other's way.
+    perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('app_secrets.migrations', 0));
     if pg_catalog.current_setting('server_encoding') <> 'UTF8' then
         raise exception 'the database must be encoded in UTF8' using errcode = 'AS007';
     end if;

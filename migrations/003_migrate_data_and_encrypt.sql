@@ -17,6 +17,8 @@ set local search_path = '';
 
 do $$
 begin
+    -- One migrator at a time: two that make the same object at once get in each other's way.
+    perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('app_secrets.migrations', 0));
     perform app_secrets.require_migration(2);
     perform app_secrets.require_references(array['google_access_token', 'google_refresh_token']);
     perform app_secrets.install_sealing(array[

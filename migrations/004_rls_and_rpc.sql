@@ -11,6 +11,8 @@ set local search_path = '';
 
 do $$
 begin
+    -- One migrator at a time: two that make the same object at once get in each other's way.
+    perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('app_secrets.migrations', 0));
     perform app_secrets.require_migration(3);
 end $$;
 

@@ -15,6 +15,8 @@ set local search_path = '';
 
 do $$
 begin
+    -- One migrator at a time: two that make the same object at once get in each other's way.
+    perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('app_secrets.migrations', 0));
     perform app_secrets.require_migration(4);
     if pg_catalog.current_setting('transaction_isolation') <> 'read committed' then
         raise exception 'this has to see what others commit meanwhile' using errcode = 'AS007',

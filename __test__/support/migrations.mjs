@@ -18,11 +18,8 @@ export function migration(version) {
 }
 
 /** Sends a file as psql does: each statement on its own, with the comments before it. */
-export async function applyAsPsql(client, version, onStatement = () => {}) {
-  for (const statement of statements(migration(version))) {
-    await client.query(statement)
-    await onStatement(statement)
-  }
+export async function applyAsPsql(client, version) {
+  for (const statement of statements(migration(version))) await client.query(statement)
 }
 
 /** Splits SQL at the semicolons that are in no comment, string, quoted name or dollar quote. */

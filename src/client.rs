@@ -86,7 +86,7 @@ impl Client {
             expected.iter().find(|(name, _)| !values.iter().any(|(written, _)| written == name))
         {
             return Err(Error::InvalidArgument(format!(
-                "a version of {name} is expected, which is not written"
+                "expectedVersions names {name}, which is not written: write it too, or leave its version out"
             )));
         }
         let values =

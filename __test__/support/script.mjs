@@ -34,6 +34,12 @@ export async function runNode(args, { env = {}, limit = 20_000, cwd } = {}) {
 
 /** Ours, without what would tell the script where a database is. */
 function environment() {
-  const { APP_SECRETS_URL: _, DATABASE_URL: __, NODE_OPTIONS: ___, NODE_TEST_CONTEXT: ____, ...rest } = process.env
+  const {
+    APP_SECRETS_URL: _,
+    DATABASE_URL: __,
+    NODE_OPTIONS: ___,
+    NODE_TEST_CONTEXT: ____,
+    ...rest
+  } = process.env
   return rest
 }

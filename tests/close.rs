@@ -1,0 +1,72 @@
+//! How a client ends.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use app_secrets::{Code, Options, SecretName};
+use sqlx::{Connection, Executor};
+use support::proxy::Proxy;
+use support::{admin, client, new_business, patient, secret, service_url};
+
+const NAME: SecretName = SecretName::GrokApiKey;
+
+#[tokio::test]
+async fn what_is_under_way_ends_well_and_later_calls_are_refused() {
+    let mut admin = admin().await;
+    let business = new_business(&mut admin).await;
+    let client = client(patient());
+    client.ping().await.unwrap();
+
+    let mut blocker = admin.begin().await.unwrap();
+    blocker.execute("lock table public.business_secrets in exclusive mode").await.unwrap();
+    let writer = tokio::spawn({
+        let client = client.clone();
+        async move { client.set(business, NAME, secret("under way"), None).await }
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let closing = tokio::spawn({
+        let client = client.clone();
+        async move { client.close().await }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(client.get(business, NAME).await.unwrap_err().code(), Code::Closed);
+    assert!(!closing.is_finished());
+
+    blocker.rollback().await.unwrap();
+    assert_eq!(writer.await.unwrap().unwrap(), 1);
+    closing.await.unwrap();
+}
+
+#[tokio::test]
+async fn closing_leaves_no_connection_behind_and_may_be_repeated() {
+    let mut admin = admin().await;
+    let name = format!("close {}", new_business(&mut admin).await);
+    let client = client(Options { application_name: Some(name[..42].to_owned()), ..patient() });
+    client.ping().await.unwrap();
+    client.close().await;
+    client.close().await;
+    let gone = async {
+        let count = "select count(*) from pg_catalog.pg_stat_activity where application_name = $1";
+        while sqlx::query_scalar::<_, i64>(count).bind(&name[..42]).fetch_one(&mut admin).await.unwrap() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), gone).await.unwrap();
+}
+
+#[tokio::test]
+async fn closing_does_not_wait_for_a_database_that_is_away() {
+    let proxy = Proxy::to(&service_url()).await;
+    proxy.refuse(true);
+    let client = client(Options { url: Some(proxy.url()), ..patient() });
+    let waiting = tokio::spawn({
+        let client = client.clone();
+        async move { client.ping().await }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let begun = Instant::now();
+    client.close().await;
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert_eq!(waiting.await.unwrap().unwrap_err().code(), Code::Closed);
+}

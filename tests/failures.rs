@@ -1,0 +1,148 @@
+//! What a call comes to when the connection or the server fails.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use app_secrets::{Code, Options, SecretName};
+use support::proxy::{EXECUTE, Proxy};
+use support::{admin, client, new_business, patient, plain, secret, service_url};
+
+const NAME: SecretName = SecretName::GrokApiKey;
+
+fn through(proxy: &Proxy, options: Options) -> app_secrets::Client {
+    client(Options { url: Some(proxy.url()), ..options })
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_given_up_at_the_deadline_and_the_next_call_starts_afresh() {
+    let proxy = Proxy::to(&service_url()).await;
+    let client = through(&proxy, Options { timeout_ms: Some(700), ..Options::default() });
+    let business = new_business(&mut admin().await).await;
+    client.get(business, NAME).await.unwrap();
+
+    proxy.hang(true);
+    let begun = Instant::now();
+    let (read, list, queued) = tokio::join!(client.get(business, NAME), client.list(business), client.ping());
+    assert_eq!(read.unwrap_err().code(), Code::Timeout);
+    assert_eq!(list.unwrap_err().code(), Code::Timeout);
+    assert_eq!(queued.unwrap_err().code(), Code::Timeout);
+    assert!(begun.elapsed() < Duration::from_millis(1400), "{:?}", begun.elapsed());
+
+    proxy.hang(false);
+    client.get(business, NAME).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_write_without_an_answer_is_not_called_failed_and_never_repeated() {
+    let proxy = Proxy::to(&service_url()).await;
+    let client = through(&proxy, patient());
+    let business = new_business(&mut admin().await).await;
+    client.set(business, NAME, secret("one"), None).await.unwrap();
+
+    let before = proxy.sent(EXECUTE);
+    proxy.cut_next_answer();
+    let unknown = client.set(business, NAME, secret("two"), None).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::UnknownOutcome, "{unknown}");
+    assert_eq!(proxy.sent(EXECUTE) - before, 1);
+    // It was carried out, which is why repeating it would have been wrong to do blindly.
+    assert_eq!(plain(client.get(business, NAME).await.unwrap()).as_deref(), Some("two"));
+}
+
+#[tokio::test]
+async fn a_read_without_an_answer_is_repeated_on_a_fresh_connection() {
+    let proxy = Proxy::to(&service_url()).await;
+    let client = through(&proxy, patient());
+    let business = new_business(&mut admin().await).await;
+    client.set(business, NAME, secret("one"), None).await.unwrap();
+
+    proxy.cut_next_answer();
+    assert_eq!(plain(client.get(business, NAME).await.unwrap()).as_deref(), Some("one"));
+}
+
+#[tokio::test]
+async fn a_server_that_says_farewell_did_not_carry_the_write_out_so_it_is_repeated() {
+    let proxy = Proxy::to(&service_url()).await;
+    let client = through(&proxy, patient());
+    let business = new_business(&mut admin().await).await;
+    client.set(business, NAME, secret("one"), None).await.unwrap();
+
+    proxy.say_farewell();
+    assert_eq!(client.set(business, NAME, secret("two"), None).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_write_is_not_entrusted_to_a_connection_that_died_in_silence() {
+    let proxy = Proxy::to(&service_url()).await;
+    let client = through(&proxy, patient());
+    let business = new_business(&mut admin().await).await;
+    client.set(business, NAME, secret("one"), None).await.unwrap();
+
+    proxy.disconnect();
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(client.set(business, NAME, secret("two"), None).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_restart_of_the_server_goes_unnoticed_by_reads() {
+    let proxy = Proxy::to(&service_url()).await;
+    let client = through(&proxy, patient());
+    let business = new_business(&mut admin().await).await;
+    client.get(business, NAME).await.unwrap();
+
+    proxy.refuse(true);
+    proxy.disconnect();
+    let back = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        proxy.refuse(false);
+    };
+    let (read, ()) = tokio::join!(client.get(business, NAME), back);
+    read.unwrap();
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_is_named_with_its_cause_and_found_again_when_it_is_back() {
+    let proxy = Proxy::to(&service_url()).await;
+    proxy.refuse(true);
+    let client = through(&proxy, Options { timeout_ms: Some(20_000), ..Options::default() });
+    let business = new_business(&mut admin().await).await;
+
+    let begun = Instant::now();
+    let away = client.get(business, NAME).await.unwrap_err();
+    assert_eq!(away.code(), Code::Unavailable);
+    assert!(away.is_transient());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+
+    proxy.refuse(false);
+    client.get(business, NAME).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_connection_says_so_and_shows_no_password() {
+    let url = "postgres://reader:hunter2@127.0.0.1:1/app";
+    let client = client(Options { url: Some(url.to_owned().into()), ..patient() });
+    let refused = client.ping().await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+    assert!(refused.to_string().contains("127.0.0.1:1: connection refused"), "{refused}");
+    assert!(!format!("{refused:?} {client:?}").contains("hunter2"));
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_permission_denied_at_once() {
+    let mut url = url::Url::parse(&service_url()).unwrap();
+    url.set_password(Some("hunter2")).unwrap();
+    let client = client(Options { url: Some(url.to_string().into()), ..patient() });
+    let begun = Instant::now();
+    let denied = client.ping().await.unwrap_err();
+    assert_eq!(denied.code(), Code::PermissionDenied);
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(!denied.to_string().contains("hunter2"));
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_verified_is_refused() {
+    let url = service_url();
+    let separator = if url.contains('?') { '&' } else { '?' };
+    let client = client(Options { url: Some(format!("{url}{separator}sslmode=verify-full").into()), ..patient() });
+    assert_eq!(client.ping().await.unwrap_err().code(), Code::UnsafeConnection);
+}

@@ -1,0 +1,113 @@
+//! Writes against a real database.
+
+mod support;
+
+use app_secrets::{Client, Code, KlingCredentials, NameSet, Options, SecretName};
+use sqlx::{Connection, Executor};
+use support::proxy::{EXECUTE, Proxy};
+use support::{admin, client, new_business, patient, plain, secret, service_url};
+use uuid::Uuid;
+
+#[tokio::test]
+async fn versions_count_the_changes_and_writing_what_is_there_is_none() {
+    let (client, business) = (client(patient()), new_business(&mut admin().await).await);
+    let set = |value| client.set(business, SecretName::GrokApiKey, secret(value), None);
+    assert_eq!(set("one").await.unwrap(), 1);
+    assert_eq!(set("one").await.unwrap(), 1);
+    assert_eq!(set("two").await.unwrap(), 2);
+    assert_eq!(client.delete(business, SecretName::GrokApiKey, Some(2)).await.unwrap(), 3);
+    assert!(client.get(business, SecretName::GrokApiKey).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_write_over_another_version_is_refused_and_changes_nothing() {
+    let (client, business) = (client(patient()), new_business(&mut admin().await).await);
+    client.set(business, SecretName::GrokApiKey, secret("one"), Some(0)).await.unwrap();
+    let values = vec![(SecretName::GrokApiKey, secret("two")), (SecretName::ClaudeApiKey, secret("two"))];
+    let refused = client.set_many(business, values, vec![(SecretName::GrokApiKey, 0)]).await.unwrap_err();
+    assert_eq!(refused.code(), Code::VersionConflict);
+    assert_eq!(plain(client.get(business, SecretName::GrokApiKey).await.unwrap()).as_deref(), Some("one"));
+    assert!(client.get(business, SecretName::ClaudeApiKey).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_write_takes_one_round_trip() {
+    let proxy = Proxy::to(&service_url()).await;
+    let client = client(Options { url: Some(proxy.url()), ..patient() });
+    let business = new_business(&mut admin().await).await;
+    client.set(business, SecretName::GrokApiKey, secret("one"), None).await.unwrap();
+    client.set(business, SecretName::GrokApiKey, secret("two"), None).await.unwrap();
+    assert_eq!(proxy.sent(EXECUTE), 2);
+    assert_eq!(proxy.sent(support::proxy::QUERY), 0);
+}
+
+#[tokio::test]
+async fn a_blank_value_clears_and_half_a_pair_of_keys_is_refused() {
+    let (client, business) = (client(patient()), new_business(&mut admin().await).await);
+    let keys = |access: &str, secret: &str| {
+        Some(KlingCredentials { access_key: access.into(), secret_key: secret.into() })
+    };
+    client.set_kling_credentials(business, keys("a", "b")).await.unwrap();
+    let refused = client.set_kling_credentials(business, keys("a", " ")).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidValue);
+    client.set(business, SecretName::KlingSecretKey, secret(" \n"), None).await.unwrap();
+    assert!(client.kling_credentials(business).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_write_to_a_missing_business_is_refused() {
+    let refused = client(patient()).set(Uuid::from_u128(1), SecretName::GrokApiKey, secret("x"), None).await;
+    assert_eq!(refused.unwrap_err().code(), Code::BusinessNotFound);
+}
+
+#[tokio::test]
+async fn the_audit_names_the_actor() {
+    let mut admin = admin().await;
+    let business = new_business(&mut admin).await;
+    let client = client(Options { actor: Some("settings page".into()), ..patient() });
+    client.set(business, SecretName::GrokApiKey, secret("one"), None).await.unwrap();
+    let named: bool = sqlx::query_scalar(
+        "select exists (select from app_secrets.audit_log a where a.business_id = $1 and a::text like '%settings page%')",
+    )
+    .bind(business)
+    .fetch_one(&mut admin)
+    .await
+    .unwrap();
+    assert!(named);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_after_a_write_sees_it_however_many_reads_are_under_way() {
+    let (client, business) = (client(patient()), new_business(&mut admin().await).await);
+    let readers: Vec<_> = (0..8).map(|_| tokio::spawn(read_on(client.clone(), business))).collect();
+    for round in 0..100 {
+        let value = format!("round {round}");
+        client.set(business, SecretName::GrokApiKey, secret(&value), None).await.unwrap();
+        let read = client.get(business, SecretName::GrokApiKey).await.unwrap();
+        assert_eq!(plain(read), Some(value));
+    }
+    readers.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+async fn read_on(client: Client, business: Uuid) {
+    loop {
+        client.get_many(business, NameSet::from(SecretName::GrokApiKey)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_meets_a_lock_ends_by_its_deadline_and_is_not_carried_out_later() {
+    let mut admin = admin().await;
+    let business = new_business(&mut admin).await;
+    let client = client(Options { timeout_ms: Some(1000), ..Options::default() });
+    client.set(business, SecretName::GrokApiKey, secret("before"), None).await.unwrap();
+
+    let mut blocker = admin.begin().await.unwrap();
+    blocker.execute("lock table public.business_secrets in exclusive mode").await.unwrap();
+    let met = client.set(business, SecretName::GrokApiKey, secret("too late"), None).await.unwrap_err();
+    assert_eq!(met.code(), Code::Timeout, "{met}");
+    blocker.rollback().await.unwrap();
+
+    client.set(business, SecretName::ClaudeApiKey, secret("after"), None).await.unwrap();
+    assert_eq!(plain(client.get(business, SecretName::GrokApiKey).await.unwrap()).as_deref(), Some("before"));
+}

@@ -46,6 +46,9 @@ end $$;
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- The private schema: nothing in it is exposed to the Data API.
+--
+-- In function bodies types are qualified too: with search_path '' the caller's temporary schema still comes first for
+-- types, and a domain of the caller's named `text` would run its CHECK with the rights of our definer functions.
 
 create schema if not exists app_secrets;
 revoke all on schema app_secrets from public, anon, authenticated, service_role;
@@ -124,7 +127,7 @@ declare
     v_found integer := (select pg_catalog.max(m.version) from app_secrets.migrations m);
 begin
     if not exists (select from app_secrets.migrations m where m.version = p_version) then
-        raise exception 'migration % must be applied first (found: %)', p_version, coalesce(v_found::text, 'none')
+        raise exception 'migration % must be applied first (found: %)', p_version, coalesce(v_found::pg_catalog.text, 'none')
             using errcode = 'AS007', hint = 'Run: npm run migrate';
     end if;
 end $$;
@@ -162,7 +165,7 @@ create or replace function app_secrets.require_references(p_names text[]) return
     language plpgsql set search_path = ''
 as $$
 declare
-    v_name text;
+    v_name pg_catalog.text;
 begin
     foreach v_name in array p_names loop
         continue when exists (
@@ -204,8 +207,8 @@ create or replace function app_secrets.seal(
     language plpgsql security definer set search_path = ''
 as $$
 declare
-    v_cell constant text := 'business_secrets/' || p_business_id || '/' || p_name;
-    v_id uuid := (select s.id from vault.secrets s where s.name = v_cell);
+    v_cell constant pg_catalog.text := 'business_secrets/' || p_business_id || '/' || p_name;
+    v_id pg_catalog.uuid := (select s.id from vault.secrets s where s.name = v_cell);
 begin
     if v_id is not null then
         begin
@@ -225,7 +228,7 @@ begin
         perform vault.update_secret(v_id, p_value);
         changed := true;
     end if;
-    reference := v_id::text;
+    reference := v_id::pg_catalog.text;
 end $$;
 revoke all on function app_secrets.seal(uuid, text, text) from public, anon, authenticated, service_role;
 
@@ -244,7 +247,7 @@ begin
     end if;
     return (
         select d.decrypted_secret from vault.decrypted_secrets d
-        where d.id = p_reference::uuid and d.name = 'business_secrets/' || p_business_id || '/' || p_name);
+        where d.id = p_reference::pg_catalog.uuid and d.name = 'business_secrets/' || p_business_id || '/' || p_name);
 exception when data_exception then
     return null;
 end $$;
@@ -272,7 +275,7 @@ create or replace function app_secrets.jwt_sub() returns text
     language plpgsql stable set search_path = ''
 as $$
 begin
-    return nullif(pg_catalog.current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub';
+    return nullif(pg_catalog.current_setting('request.jwt.claims', true), '')::pg_catalog.jsonb ->> 'sub';
 exception when data_exception then
     return null;
 end $$;
@@ -283,10 +286,10 @@ create or replace function app_secrets.record_changes(p_business_id uuid, p_set 
     language plpgsql security definer set search_path = ''
 as $$
 declare
-    v_sub constant text := app_secrets.jwt_sub();
-    v_application constant text := nullif(pg_catalog.current_setting('application_name'), '');
-    v_actor constant text := nullif(pg_catalog.current_setting('app_secrets.actor', true), '');
-    v_origin constant text := coalesce(nullif(pg_catalog.current_setting('app_secrets.origin', true), ''), 'sealed');
+    v_sub constant pg_catalog.text := app_secrets.jwt_sub();
+    v_application constant pg_catalog.text := nullif(pg_catalog.current_setting('application_name'), '');
+    v_actor constant pg_catalog.text := nullif(pg_catalog.current_setting('app_secrets.actor', true), '');
+    v_origin constant pg_catalog.text := coalesce(nullif(pg_catalog.current_setting('app_secrets.origin', true), ''), 'sealed');
 begin
     if pg_catalog.cardinality(p_set) = 0 and pg_catalog.cardinality(p_cleared) = 0 then
         return;
@@ -343,20 +346,21 @@ create or replace function app_secrets.seal_row() returns trigger
     language plpgsql security definer set search_path = ''
 as $$
 declare
-    c_reference constant text := '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
-    v_new constant jsonb := pg_catalog.to_jsonb(new);
-    v_old constant jsonb := case when tg_op = 'UPDATE' then pg_catalog.to_jsonb(old) else '{}' end;
-    v_pending jsonb := coalesce(nullif(pg_catalog.current_setting('app_secrets.pending', true), ''), '{}')::jsonb;
-    v_stash jsonb := '{}';
-    v_patch jsonb := '{}';
-    v_set text[] := '{}';
-    v_cleared text[] := '{}';
+    c_reference constant pg_catalog.text := '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
+    v_new constant pg_catalog.jsonb := pg_catalog.to_jsonb(new);
+    v_old constant pg_catalog.jsonb := case when tg_op = 'UPDATE' then pg_catalog.to_jsonb(old) else '{}' end;
+    v_pending pg_catalog.jsonb :=
+        coalesce(nullif(pg_catalog.current_setting('app_secrets.pending', true), ''), '{}')::pg_catalog.jsonb;
+    v_stash pg_catalog.jsonb := '{}';
+    v_patch pg_catalog.jsonb := '{}';
+    v_set pg_catalog.text[] := '{}';
+    v_cleared pg_catalog.text[] := '{}';
     v_conflict boolean := false;
-    v_name text;
-    v_value text;
-    v_before text;
-    v_token text;
-    v_sealed record;
+    v_name pg_catalog.text;
+    v_value pg_catalog.text;
+    v_before pg_catalog.text;
+    v_token pg_catalog.text;
+    v_sealed pg_catalog.record;
 begin
     if new.business_id is null then
         raise exception 'business_secrets.business_id must not be null' using errcode = 'not_null_violation';
@@ -391,7 +395,7 @@ begin
         -- Only this cell's own reference counts as one. Any other text, another cell's reference included, is a value.
         if v_value ~ c_reference and exists (
             select from vault.secrets s
-            where s.id = v_value::uuid and s.name = 'business_secrets/' || new.business_id || '/' || v_name) then
+            where s.id = v_value::pg_catalog.uuid and s.name = 'business_secrets/' || new.business_id || '/' || v_name) then
             v_patch := v_patch || pg_catalog.jsonb_build_object(v_name, v_value);
             if v_before is null and not v_conflict then
                 v_set := v_set || v_name;
@@ -409,7 +413,7 @@ begin
             raise exception '% is % bytes long; at most 65536 are allowed', v_name, pg_catalog.octet_length(v_value)
                 using errcode = 'AS002';
         elsif v_conflict then
-            v_token := pg_catalog.gen_random_uuid()::text;
+            v_token := pg_catalog.gen_random_uuid()::pg_catalog.text;
             v_stash := v_stash || pg_catalog.jsonb_build_object(v_token, v_value);
             v_patch := v_patch || pg_catalog.jsonb_build_object(v_name, v_token);
         else
@@ -426,7 +430,7 @@ begin
     end if;
     new.google_drive_folder_id := app_secrets.normalize(new.google_drive_folder_id);
     if v_conflict then
-        perform pg_catalog.set_config('app_secrets.pending', v_stash::text, true);
+        perform pg_catalog.set_config('app_secrets.pending', v_stash::pg_catalog.text, true);
         return new;
     end if;
     if v_pending <> '{}' then
@@ -436,16 +440,16 @@ begin
     -- The two that are not secrets have versions too: caches and watchers follow them like the rest.
     if tg_op = 'INSERT' or new.google_token_expiry is distinct from old.google_token_expiry then
         if new.google_token_expiry is not null then
-            v_set := v_set || 'google_token_expiry'::text;
+            v_set := v_set || 'google_token_expiry'::pg_catalog.text;
         elsif tg_op = 'UPDATE' then
-            v_cleared := v_cleared || 'google_token_expiry'::text;
+            v_cleared := v_cleared || 'google_token_expiry'::pg_catalog.text;
         end if;
     end if;
     if tg_op = 'INSERT' or new.google_drive_folder_id is distinct from old.google_drive_folder_id then
         if new.google_drive_folder_id is not null then
-            v_set := v_set || 'google_drive_folder_id'::text;
+            v_set := v_set || 'google_drive_folder_id'::pg_catalog.text;
         elsif tg_op = 'UPDATE' then
-            v_cleared := v_cleared || 'google_drive_folder_id'::text;
+            v_cleared := v_cleared || 'google_drive_folder_id'::pg_catalog.text;
         end if;
     end if;
     perform app_secrets.record_changes(new.business_id, v_set, v_cleared);
@@ -463,16 +467,16 @@ create or replace function app_secrets.reap_row() returns trigger
     language plpgsql security definer set search_path = ''
 as $$
 declare
-    v_old constant jsonb := case when tg_op = 'INSERT' then '{}' else pg_catalog.to_jsonb(old) end;
-    v_new constant jsonb := case when tg_op = 'DELETE' then '{}' else pg_catalog.to_jsonb(new) end;
-    v_pending constant text := pg_catalog.current_setting('app_secrets.pending', true);
-    v_dead text[];
-    v_cleared text[];
+    v_old constant pg_catalog.jsonb := case when tg_op = 'INSERT' then '{}' else pg_catalog.to_jsonb(old) end;
+    v_new constant pg_catalog.jsonb := case when tg_op = 'DELETE' then '{}' else pg_catalog.to_jsonb(new) end;
+    v_pending constant pg_catalog.text := pg_catalog.current_setting('app_secrets.pending', true);
+    v_dead pg_catalog.text[];
+    v_cleared pg_catalog.text[];
 begin
     if tg_op = 'INSERT' then
         -- A hand-over is for an UPDATE: a token that reached the table would be a lost secret.
         if v_pending <> '' and exists (
-            select from pg_catalog.unnest(tg_argv) as c(name) where v_pending::jsonb ? (v_new ->> c.name)) then
+            select from pg_catalog.unnest(tg_argv) as c(name) where v_pending::pg_catalog.jsonb ? (v_new ->> c.name)) then
             raise exception 'a secret was not handed over from INSERT to UPDATE' using errcode = 'internal_error';
         end if;
         return null;
@@ -502,8 +506,8 @@ create or replace function app_secrets.reap_all() returns trigger
     language plpgsql security definer set search_path = ''
 as $$
 declare
-    v_business_id uuid;
-    v_names text[];
+    v_business_id pg_catalog.uuid;
+    v_names pg_catalog.text[];
 begin
     delete from vault.secrets s where s.name like 'business\_secrets/%';
     for v_business_id, v_names in
@@ -525,7 +529,7 @@ create or replace function app_secrets.install_sealing(p_names text[]) returns v
     language plpgsql set search_path = ''
 as $$
 declare
-    v_arguments constant text := (
+    v_arguments constant pg_catalog.text := (
         select pg_catalog.string_agg(pg_catalog.quote_literal(n.name), ', ' order by n.position)
         from pg_catalog.unnest(p_names) with ordinality as n(name, position));
 begin
@@ -654,11 +658,11 @@ create or replace function app_secrets.mirror_to_sealed() returns trigger
     language plpgsql security definer set search_path = ''
 as $$
 declare
-    v_new constant jsonb := pg_catalog.to_jsonb(new);
-    v_old constant jsonb := case when tg_op = 'UPDATE' then pg_catalog.to_jsonb(old) else '{}' end;
-    v_sealed jsonb;
-    v_changed jsonb;
-    v_origin constant text := pg_catalog.current_setting('app_secrets.origin', true);
+    v_new constant pg_catalog.jsonb := pg_catalog.to_jsonb(new);
+    v_old constant pg_catalog.jsonb := case when tg_op = 'UPDATE' then pg_catalog.to_jsonb(old) else '{}' end;
+    v_sealed pg_catalog.jsonb;
+    v_changed pg_catalog.jsonb;
+    v_origin constant pg_catalog.text := pg_catalog.current_setting('app_secrets.origin', true);
 begin
     -- Held already, unless the statement named no key and a trigger of the app's changed one.
     perform app_secrets.lock_sync();
@@ -686,11 +690,11 @@ create or replace function app_secrets.mirror_to_legacy() returns trigger
     language plpgsql security definer set search_path = ''
 as $$
 declare
-    v_business_id constant uuid := case when tg_op = 'DELETE' then old.business_id else new.business_id end;
-    v_sealed constant jsonb := case when tg_op = 'DELETE' then '{}' else pg_catalog.to_jsonb(new) end;
+    v_business_id constant pg_catalog.uuid := case when tg_op = 'DELETE' then old.business_id else new.business_id end;
+    v_sealed constant pg_catalog.jsonb := case when tg_op = 'DELETE' then '{}' else pg_catalog.to_jsonb(new) end;
     v_row public.businesses;
-    v_legacy jsonb;
-    v_changed jsonb;
+    v_legacy pg_catalog.jsonb;
+    v_changed pg_catalog.jsonb;
 begin
     -- The backfill copies from there, under the sync lock; the condition on the login keeps services from claiming it.
     if pg_catalog.current_setting('app_secrets.origin', true) = 'backfill' and session_user = current_user then

@@ -71,12 +71,12 @@ begin
         cross join lateral (values
             ('google_access_token', s.google_access_token, true),
             ('google_refresh_token', s.google_refresh_token, true),
-            ('google_token_expiry', s.google_token_expiry::text, false),
+            ('google_token_expiry', s.google_token_expiry::pg_catalog.text, false),
             ('google_drive_folder_id', s.google_drive_folder_id, false)) as c(name, value, sealed)
         where (p_from is null or s.business_id >= p_from) and c.value is not null and case
             when c.sealed then not exists (
                 select from vault.secrets v
-                where v.name = 'business_secrets/' || s.business_id || '/' || c.name and v.id::text = c.value)
+                where v.name = 'business_secrets/' || s.business_id || '/' || c.name and v.id::pg_catalog.text = c.value)
             else not exists (
                 select from app_secrets.secret_versions v where v.business_id = s.business_id and v.name = c.name)
             end
@@ -89,15 +89,15 @@ create or replace function app_secrets.seal_google_cell(p_business_id uuid, p_na
     language plpgsql set search_path = ''
 as $$
 declare
-    v_stored text;
-    v_value text;
-    v_reference text;
+    v_stored pg_catalog.text;
+    v_value pg_catalog.text;
+    v_reference pg_catalog.text;
 begin
     select pg_catalog.to_jsonb(s) ->> p_name into v_stored
     from public.business_secrets s where s.business_id = p_business_id for update;
     if v_stored is null or exists (
         select from vault.secrets v
-        where v.name = 'business_secrets/' || p_business_id || '/' || p_name and v.id::text = v_stored) then
+        where v.name = 'business_secrets/' || p_business_id || '/' || p_name and v.id::pg_catalog.text = v_stored) then
         return;
     end if;
     if p_name in ('google_token_expiry', 'google_drive_folder_id') then
@@ -137,8 +137,8 @@ create or replace function app_secrets.fill_business(p_business_id uuid) returns
     language plpgsql set search_path = ''
 as $$
 declare
-    v_business jsonb;
-    v_cells jsonb;
+    v_business pg_catalog.jsonb;
+    v_cells pg_catalog.jsonb;
 begin
     select pg_catalog.to_jsonb(b) into v_business
     from public.businesses b where b.id = p_business_id for key share skip locked;
@@ -163,10 +163,10 @@ create or replace function app_secrets.backfill_batch(
     language plpgsql set search_path = ''
 as $$
 declare
-    v_phase text;
-    v_last uuid;
-    v_ids uuid[];
-    v_names text[];
+    v_phase pg_catalog.text;
+    v_last pg_catalog.uuid;
+    v_ids pg_catalog.uuid[];
+    v_names pg_catalog.text[];
     v_filled integer;
 begin
     businesses := 0;
@@ -243,14 +243,14 @@ begin
             from public.businesses b
             left join public.business_secrets s on s.business_id = b.id
             cross join lateral (values
-                ('gemini_api_key', b.gemini_api_key::text, s.gemini_api_key),
-                ('grok_api_key', b.grok_api_key::text, s.grok_api_key),
-                ('claude_api_key', b.claude_api_key::text, s.claude_api_key),
-                ('youtube_api_key', b.youtube_api_key::text, s.youtube_api_key),
-                ('kling_access_key', b.kling_access_key::text, s.kling_access_key),
-                ('kling_secret_key', b.kling_secret_key::text, s.kling_secret_key),
-                ('global_sms_api_key', b.global_sms_api_key::text, s.global_sms_api_key),
-                ('whatsapp_api_key', b.whatsapp_api_key::text, s.whatsapp_api_key)
+                ('gemini_api_key', b.gemini_api_key::pg_catalog.text, s.gemini_api_key),
+                ('grok_api_key', b.grok_api_key::pg_catalog.text, s.grok_api_key),
+                ('claude_api_key', b.claude_api_key::pg_catalog.text, s.claude_api_key),
+                ('youtube_api_key', b.youtube_api_key::pg_catalog.text, s.youtube_api_key),
+                ('kling_access_key', b.kling_access_key::pg_catalog.text, s.kling_access_key),
+                ('kling_secret_key', b.kling_secret_key::pg_catalog.text, s.kling_secret_key),
+                ('global_sms_api_key', b.global_sms_api_key::pg_catalog.text, s.global_sms_api_key),
+                ('whatsapp_api_key', b.whatsapp_api_key::pg_catalog.text, s.whatsapp_api_key)
             ) as v(name, legacy, reference)
             where p_business_ids is null or b.id = any (p_business_ids)
         ) c
@@ -264,7 +264,7 @@ create or replace function app_secrets.require_verified(p_business_ids uuid[] de
     language plpgsql stable set search_path = ''
 as $$
 declare
-    v_report text;
+    v_report pg_catalog.text;
 begin
     select pg_catalog.string_agg(pg_catalog.format('%s: %s (businesses %s%s)', v.name, v.mismatched,
         pg_catalog.array_to_string(v.sample_business_ids, ', '),

@@ -189,7 +189,7 @@ begin
                 when r.name in ('google_token_expiry', 'google_drive_folder_id') then c.stored
                 when c.stored is not null then (
                     select d.decrypted_secret from vault.decrypted_secrets d
-                    where d.id = c.stored::uuid and d.name = 'business_secrets/' || r.business_id || '/' || r.name)
+                    where d.id = c.stored::pg_catalog.uuid and d.name = 'business_secrets/' || r.business_id || '/' || r.name)
             end as value
             offset 0
         ) f
@@ -202,9 +202,9 @@ create or replace function public.get_business_secrets(p_business_id uuid, p_nam
     language plpgsql stable security definer set search_path = '' set plan_cache_mode = force_generic_plan
 as $$
 declare
-    v_names constant text[] := coalesce(p_names, app_secrets.secret_names());
-    v_values jsonb;
-    v_errors jsonb;
+    v_names constant pg_catalog.text[] := coalesce(p_names, app_secrets.secret_names());
+    v_values pg_catalog.jsonb;
+    v_errors pg_catalog.jsonb;
     v_unknown boolean;
     v_no_business boolean;
 begin
@@ -241,15 +241,15 @@ create or replace function public.set_business_secrets(p_business_id uuid, p_val
     language plpgsql security definer set search_path = ''
 as $$
 declare
-    v_bad text;
-    v_at timestamptz;
+    v_bad pg_catalog.text;
+    v_at pg_catalog.timestamptz;
 begin
     if p_business_id is null or pg_catalog.jsonb_typeof(p_values) is distinct from 'object' then
         raise exception 'set_business_secrets needs a business id and an object of values' using errcode = '22023';
     elsif p_expected is not null and (
         pg_catalog.jsonb_typeof(p_expected) <> 'object' or exists (
             select from pg_catalog.jsonb_each(case when pg_catalog.jsonb_typeof(p_expected) = 'object' then p_expected else '{}' end) e
-            where pg_catalog.jsonb_typeof(e.value) <> 'number' or e.value::text !~ '^[0-9]{1,18}$')) then
+            where pg_catalog.jsonb_typeof(e.value) <> 'number' or e.value::pg_catalog.text !~ '^[0-9]{1,18}$')) then
         raise exception 'p_expected must be an object of versions, whole numbers from 0' using errcode = '22023';
     end if;
     -- Never name it: a caller who mixed up name and value would find the value in a log.
@@ -270,7 +270,7 @@ begin
         end if;
     else
         begin
-            v_at := (p_values ->> 'google_token_expiry')::timestamptz;
+            v_at := (p_values ->> 'google_token_expiry')::pg_catalog.timestamptz;
         exception when data_exception then
             v_at := 'infinity';
         end;
@@ -292,7 +292,7 @@ begin
         into v_bad
         from pg_catalog.jsonb_each(p_expected) e
         left join app_secrets.secret_versions v on v.business_id = p_business_id and v.name = e.key
-        where coalesce(v.version, 0) <> e.value::text::bigint;
+        where coalesce(v.version, 0) <> e.value::pg_catalog.text::bigint;
         if v_bad is not null then
             raise exception '%', v_bad using errcode = 'AS004';
         end if;
@@ -344,7 +344,7 @@ create or replace function app_secrets.notify_changes() returns trigger
 as $$
 begin
     perform pg_catalog.pg_notify('business_secrets_changed', pg_catalog.jsonb_build_object(
-        'business_id', c.business_id, 'versions', c.versions)::text)
+        'business_id', c.business_id, 'versions', c.versions)::pg_catalog.text)
     from (
         select n.business_id, pg_catalog.jsonb_object_agg(n.name, n.version) as versions
         from new_versions n
@@ -359,7 +359,7 @@ create or replace function app_secrets.notify_deleted() returns trigger
 as $$
 begin
     perform pg_catalog.pg_notify('business_secrets_changed', pg_catalog.jsonb_build_object(
-        'business_id', c.business_id, 'versions', c.versions)::text)
+        'business_id', c.business_id, 'versions', c.versions)::pg_catalog.text)
     from (
         select o.business_id, pg_catalog.jsonb_object_agg(o.name, o.version + 1) as versions
         from old_versions o

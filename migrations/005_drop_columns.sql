@@ -29,8 +29,8 @@ create or replace function app_secrets.is_newer(p_xmin xid, p_seen pg_catalog.pg
     language plpgsql stable set search_path = ''
 as $$
 declare
-    v_next constant bigint := pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint;
-    v_xid bigint := p_xmin::text::bigint;
+    v_next constant bigint := pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::bigint;
+    v_xid bigint := p_xmin::pg_catalog.text::bigint;
 begin
     if v_xid < 3 then
         return false;
@@ -39,7 +39,7 @@ begin
     if v_xid > v_next then
         v_xid := v_xid - (1::bigint << 32);
     end if;
-    return v_xid >= 3 and not pg_catalog.pg_visible_in_snapshot(v_xid::text::pg_catalog.xid8, p_seen);
+    return v_xid >= 3 and not pg_catalog.pg_visible_in_snapshot(v_xid::pg_catalog.text::pg_catalog.xid8, p_seen);
 end $$;
 revoke all on function app_secrets.is_newer(xid, pg_snapshot) from public, anon, authenticated, service_role;
 
@@ -48,8 +48,8 @@ create or replace function app_secrets.require_verified_since(p_seen pg_catalog.
     language plpgsql set search_path = ''
 as $$
 declare
-    v_ids uuid[];
-    v_oldest constant integer := pg_catalog.age(pg_catalog.pg_snapshot_xmin(p_seen)::xid);
+    v_ids pg_catalog.uuid[];
+    v_oldest constant integer := pg_catalog.age(pg_catalog.pg_snapshot_xmin(p_seen)::pg_catalog.xid);
 begin
     select pg_catalog.array_agg(c.id) into v_ids
     from (
@@ -156,12 +156,12 @@ create or replace function app_secrets.restore_batch(
     language plpgsql set search_path = ''
 as $$
 declare
-    v_last uuid;
+    v_last pg_catalog.uuid;
     v_is_second boolean;
-    v_ids uuid[];
-    v_id uuid;
+    v_ids pg_catalog.uuid[];
+    v_id pg_catalog.uuid;
     v_row public.businesses;
-    v_cells jsonb;
+    v_cells pg_catalog.jsonb;
 begin
     businesses := 0;
     secrets := 0;

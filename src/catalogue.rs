@@ -159,9 +159,14 @@ impl NameSet {
         self.0 == 0
     }
 
+    /// Whether it holds that name.
+    pub const fn contains(self, name: SecretName) -> bool {
+        self.0 & (1 << name as u16) != 0
+    }
+
     /// The names, in the order of the catalogue.
     pub fn iter(self) -> impl Iterator<Item = SecretName> {
-        SecretName::ALL.into_iter().filter(move |name| self.0 & (1 << *name as u16) != 0)
+        SecretName::ALL.into_iter().filter(move |name| self.contains(*name))
     }
 }
 

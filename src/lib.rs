@@ -1,8 +1,9 @@
 //! Reads and writes each business's API keys, which Supabase Vault keeps encrypted at rest.
 //!
-//! [`Client`] is the way in. Under it [`pool`] owns the connections and [`store`] the SQL; above it stands
-//! `node`, which only converts.
+//! [`Client`] is the way in. Under it [`cache`] keeps what was read, [`watch`] hears of changes, [`pool`] owns the
+//! connections and [`store`] the SQL; above it stands `node`, which only converts.
 
+mod cache;
 pub mod catalogue;
 pub mod client;
 pub mod config;
@@ -10,20 +11,24 @@ mod consumers;
 pub mod error;
 pub mod migrate;
 mod pool;
+mod stats;
 mod store;
 mod timestamp;
 pub mod value;
+mod watch;
 
 #[cfg(feature = "node")]
 pub mod node;
 
 pub use catalogue::{NameSet, SecretName};
 pub use client::Client;
-pub use config::{Config, Options, Pooler};
+pub use config::{CacheOptions, Config, Options, Pooler};
 pub use consumers::{
     BusinessApiKeys, GoogleTokens, GoogleTokensUpdate, Integration, IntegrationStatus, KlingCredentials,
     Provider,
 };
 pub use error::{Code, Error, Result};
+pub use stats::{PoolStats, Stats};
 pub use store::{Listed, Reading, Versions};
 pub use timestamp::Timestamp;
+pub use watch::{Event, Filter, ListenerState, ListenerStats, Watcher};

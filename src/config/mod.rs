@@ -1,5 +1,7 @@
 //! Turns options and the environment into a checked [`Config`]. Opens nothing but the file of `ca`.
 
+mod cache;
+mod listen;
 mod tls;
 mod url;
 
@@ -7,9 +9,12 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+pub use self::cache::CacheOptions;
 pub(crate) use self::tls::{Tls, TlsMode};
 pub(crate) use self::url::Endpoint;
 
+use self::listen::Direct;
+use crate::cache::Policy;
 use crate::error::{Error, Result};
 
 /// What the caller chooses. Whatever is `None` has a default.
@@ -27,6 +32,10 @@ pub struct Options {
     pub timeout_ms: Option<u32>,
     /// Whether a transaction pooler stands in between.
     pub pooler: Pooler,
+    /// A direct connection to hear of changes through, where `url` leads through a transaction pooler.
+    pub listen_url: Option<SecretString>,
+    /// How much of what was read is kept; `None` keeps nothing.
+    pub cache: Option<CacheOptions>,
     /// The name that the server's views and logs show, at most 63 bytes. Default `app-secrets`.
     pub application_name: Option<String>,
     /// Whom the audit names besides the login, at most 128 bytes.
@@ -53,6 +62,8 @@ pub struct Config {
     pub(crate) max_connections: usize,
     pub(crate) timeout: Duration,
     pub(crate) pooler: Pooler,
+    direct: Option<Direct>,
+    pub(crate) cache: Option<Policy>,
     pub(crate) application_name: String,
     pub(crate) actor: String,
 }
@@ -76,6 +87,8 @@ impl Config {
             given => given,
         };
         let tls = tls::policy(&url, options.ca.as_deref(), options.allow_insecure)?;
+        let direct = |url| Direct::new(&url, options.ca.as_deref(), options.allow_insecure);
+        let direct = options.listen_url.map(direct).transpose()?;
         let application_name =
             options.application_name.or(url.application_name).unwrap_or_else(|| "app-secrets".into());
 
@@ -87,6 +100,8 @@ impl Config {
                 in_range("timeoutMs", options.timeout_ms.unwrap_or(5000), 3_600_000)?.into(),
             ),
             pooler,
+            direct,
+            cache: options.cache.map(cache::policy).transpose()?,
             application_name: label("applicationName", application_name, 63)?,
             actor: label("actor", options.actor.unwrap_or_default(), 128)?,
         })

@@ -1,6 +1,7 @@
 //! Opens connections, patiently where a server is only restarting, and knows how old they are.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::Connection;
@@ -10,6 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use super::state::Shared;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::stats::Counters;
 use crate::store::{self, ConnectFault};
 
 /// How long a restarting server is waited for. Then calls fail at once, until it is back.
@@ -36,6 +38,27 @@ pub(super) struct Link {
     /// It has answered something since it was opened.
     pub(super) is_proven: bool,
     retire: Instant,
+    census: Census,
+}
+
+/// Counts a connection in, and out again however it ends.
+struct Census {
+    counters: Arc<Counters>,
+    is_lost: bool,
+}
+
+impl Census {
+    fn new(counters: &Arc<Counters>) -> Self {
+        counters.opened.add(1);
+        Self { counters: Arc::clone(counters), is_lost: true }
+    }
+}
+
+impl Drop for Census {
+    fn drop(&mut self) {
+        self.counters.ended.add(1);
+        self.counters.lost.add(usize::from(self.is_lost));
+    }
 }
 
 impl Link {
@@ -58,7 +81,8 @@ impl Link {
         matches!(answer, Ok(Ok(())))
     }
 
-    pub(super) async fn close(self) {
+    pub(super) async fn close(mut self) {
+        self.census.is_lost = false;
         // The server ends the session either way; saying goodbye is only good manners.
         let _ = self.connection.close().await;
     }
@@ -75,6 +99,7 @@ pub(super) struct Dialer {
     options: PgConnectOptions,
     place: String,
     timeout: Duration,
+    counters: Arc<Counters>,
 }
 
 /// The database has been out of reach for a while.
@@ -102,11 +127,12 @@ impl Outage {
 }
 
 impl Dialer {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, counters: &Arc<Counters>) -> Self {
         Self {
             options: store::connect_options(config),
             place: config.endpoint.place(),
             timeout: config.timeout,
+            counters: Arc::clone(counters),
         }
     }
 
@@ -116,7 +142,8 @@ impl Dialer {
                 let now = Instant::now();
                 let retire = now + LIFETIME.mul_f64(0.9 + fastrand::f64() / 5.0);
                 tracing::debug!(place = self.place, "connected");
-                Ok(Link { connection, heard: now, used: now, is_proven: false, retire })
+                let census = Census::new(&self.counters);
+                Ok(Link { connection, heard: now, used: now, is_proven: false, retire, census })
             }
             Ok(Err(error)) => Err(ConnectFault::new(&error, &self.place)),
             Err(_) => {

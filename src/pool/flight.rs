@@ -108,6 +108,11 @@ impl Flights {
     pub(super) fn close_doors(&mut self) {
         self.by_route.clear();
     }
+
+    /// Likewise, after a change that somebody else made.
+    pub(super) fn close_doors_of(&mut self, business: Uuid) {
+        self.by_route.retain(|route, _| route.business != business);
+    }
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ use self::state::Shared;
 use crate::catalogue::NameSet;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::stats::{Counters, PoolStats};
 use crate::store::{Listed, Versions, WriteRequest};
 
 /// The connections of one client.
@@ -38,10 +39,8 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// Opens nothing yet. Must be called inside a tokio runtime, which the connections then belong to.
-    pub(crate) fn new(config: Config) -> Self {
-        Self {
-            shared: Shared::new(config),
-        }
+    pub(crate) fn new(config: Config, counters: Arc<Counters>) -> Self {
+        Self { shared: Shared::new(config, counters) }
     }
 
     /// Reads secrets of one business, all in one snapshot. An identical read under way is joined.
@@ -82,11 +81,7 @@ impl Pool {
     async fn run<T>(&self, errand: impl FnOnce(Job<T>) -> Errand) -> Result<T> {
         let (reply, mut answer) = oneshot::channel();
         let (deadline, claim) = (self.deadline(), Claim::default());
-        self.shared.submit_errand(errand(Job {
-            reply,
-            deadline,
-            claim: claim.clone(),
-        }))?;
+        self.shared.submit_errand(errand(Job { reply, deadline, claim: claim.clone() }))?;
         if let Ok(outcome) = timeout_at(deadline, &mut answer).await {
             return outcome.unwrap_or_else(|_| Err(lost_job()));
         }
@@ -96,6 +91,15 @@ impl Pool {
         }
         // It is under way, and its worker keeps the same deadline: only the worker can say what became of it.
         answer.await.unwrap_or_else(|_| Err(lost_job()))
+    }
+
+    /// Somebody else wrote: from now on no read joins one that was sent before.
+    pub(crate) fn outdated(&self, business: Option<Uuid>) {
+        self.shared.outdated(business);
+    }
+
+    pub(crate) fn stats(&self) -> PoolStats {
+        self.shared.stats()
     }
 
     /// Takes no more work, fails what waits, lets what is under way end by its deadline, and closes the connections.

@@ -46,8 +46,13 @@ impl Queue {
         self.reads.is_empty() && self.errands.is_empty()
     }
 
+    /// What waits; of reads, the secrets that they ask for.
+    pub(super) fn len(&self) -> usize {
+        self.elements + self.errands.len()
+    }
+
     pub(super) fn is_full(&self) -> bool {
-        self.elements + self.errands.len() >= BOUND
+        self.len() >= BOUND
     }
 
     pub(super) fn push_read(&mut self, flight: Arc<Flight>) {

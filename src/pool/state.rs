@@ -20,11 +20,13 @@ use super::{tend, worker};
 use crate::catalogue::NameSet;
 use crate::config::{Config, Pooler};
 use crate::error::{Error, Result};
+use crate::stats::{Counters, PoolStats};
 use crate::store::Protocol;
 
 /// What the workers of one pool share.
 pub(super) struct Shared {
     pub(super) config: Config,
+    pub(super) counters: Arc<Counters>,
     pub(super) dialer: Dialer,
     /// Where workers run.
     handle: Handle,
@@ -65,7 +67,7 @@ enum Start {
 }
 
 impl Shared {
-    pub(super) fn new(config: Config) -> Arc<Self> {
+    pub(super) fn new(config: Config, counters: Arc<Counters>) -> Arc<Self> {
         let state = State {
             is_open: true,
             queue: Queue::default(),
@@ -78,7 +80,8 @@ impl Shared {
             tender: None,
         };
         Arc::new(Self {
-            dialer: Dialer::new(&config),
+            dialer: Dialer::new(&config, &counters),
+            counters,
             is_pooled: AtomicBool::new(config.pooler == Pooler::Transaction),
             config,
             handle: Handle::current(),
@@ -98,6 +101,7 @@ impl Shared {
         let mut state = self.state();
         state.admit()?;
         if let Some(landing) = state.flights.join(&route, deadline) {
+            self.counters.coalesced.add(1);
             return Ok(landing);
         }
         let (flight, landing) = Flight::new(route, deadline);
@@ -193,6 +197,26 @@ impl Shared {
     /// Called before the caller of a write hears of its outcome, whatever that is.
     pub(super) fn wrote(&self) {
         self.state().flights.close_doors();
+    }
+
+    /// Somebody else wrote, to that business or to any: what was sent before may answer with the older value.
+    pub(super) fn outdated(&self, business: Option<Uuid>) {
+        let flights = &mut self.state().flights;
+        match business {
+            Some(business) => flights.close_doors_of(business),
+            None => flights.close_doors(),
+        }
+    }
+
+    pub(super) fn stats(&self) -> PoolStats {
+        let (idle, waiting) = {
+            let state = self.state();
+            (state.parked.len() as u64, state.queue.len() as u64)
+        };
+        let (opened, lost) = (self.counters.opened.get(), self.counters.lost.get());
+        // Counted one after another while others go on: none of them may come out below zero.
+        let connections = opened.saturating_sub(self.counters.ended.get()).max(idle);
+        PoolStats { connections, busy: connections - idle, idle, waiting, opened, lost }
     }
 
     /// The server went away under a link: those that are parked lead to the same server.

@@ -83,6 +83,8 @@ impl Server<'_> {
                 names.push(name.as_str());
             }
         }
+        self.shared.counters.batches.add(1);
+        self.shared.counters.elements.add(names.len());
         let outcome = self.execute(&Read { businesses, names }, deadline).await;
         batch.land(outcome);
     }

@@ -5,6 +5,7 @@ pub(crate) mod admin;
 mod connect;
 mod decode;
 mod errors;
+mod listen;
 mod sql;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -16,6 +17,7 @@ use zeroize::Zeroizing;
 pub(crate) use self::connect::connect_options;
 pub(crate) use self::decode::{Element, Status};
 pub(crate) use self::errors::{ConnectFault, Fault};
+pub(crate) use self::listen::{Deaf, Listening};
 
 use crate::catalogue::SecretName;
 use crate::timestamp::Timestamp;

@@ -1,0 +1,269 @@
+//! Caches decrypted secrets. Knows nothing of PostgreSQL, and when an older value may stand in for a fresh one is for
+//! the client to decide.
+//!
+//! Nothing in here is ever corrected: what may have changed is dropped, and read again by whoever asks for it next.
+
+mod entry;
+mod fence;
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use lru::LruCache;
+use secrecy::SecretString;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use self::entry::{Entry, Quality};
+use self::fence::{Fences, Start};
+use crate::catalogue::{NameSet, SecretName};
+use crate::stats::Counters;
+use crate::store;
+
+/// For how long and how much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Policy {
+    pub(crate) ttl: Duration,
+    /// Of what is not set: a key that was just entered is missed more than a rotated one.
+    pub(crate) negative_ttl: Duration,
+    /// How much longer an expired entry is kept for an outage.
+    pub(crate) max_stale: Duration,
+    pub(crate) max_entries: NonZeroUsize,
+}
+
+/// A value for each name, in the order of the names.
+type Values = Vec<(SecretName, Option<SecretString>)>;
+
+/// The secrets that were read lately.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    policy: Policy,
+    counters: Arc<Counters>,
+    /// std Mutex: never held across an await.
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    is_open: bool,
+    /// The least recently used last.
+    entries: LruCache<(Uuid, SecretName), Entry>,
+    fences: Fences,
+    /// Counts what was stored together.
+    snapshots: u64,
+}
+
+impl Cache {
+    pub(crate) fn new(policy: Policy, counters: Arc<Counters>) -> Self {
+        let state = State {
+            is_open: true,
+            // Bounded by `store`: a bounded one would take the memory for all entries at once.
+            entries: LruCache::unbounded(),
+            fences: Fences::default(),
+            snapshots: 0,
+        };
+        Self { policy, counters, state: Mutex::new(state) }
+    }
+
+    /// One secret, where it is known.
+    #[expect(clippy::option_option, reason = "known or not, and if so, set or not")]
+    pub(crate) fn get(&self, business: Uuid, name: SecretName) -> Option<Option<SecretString>> {
+        let now = Instant::now();
+        let mut state = self.state();
+        let entry = state.entries.get(&(business, name)).filter(|entry| entry.is(Quality::Fresh, now));
+        let value = entry.map(|entry| entry.value.clone());
+        drop(state);
+        self.count(1, value.as_ref().map(|value| usize::from(value.is_none())));
+        value
+    }
+
+    /// Several secrets, where all of them are known from one snapshot: keys that work only together also change
+    /// together.
+    pub(crate) fn get_many(&self, business: Uuid, names: NameSet) -> Option<Values> {
+        let values = self.together(business, names, Quality::Fresh);
+        let not_set = |values: &Values| values.iter().filter(|(_, value)| value.is_none()).count();
+        self.count(names.len(), values.as_ref().map(not_set));
+        values
+    }
+
+    fn count(&self, secrets: usize, hit: Option<usize>) {
+        match hit {
+            Some(not_set) => {
+                self.counters.hits.add(secrets);
+                self.counters.negative_hits.add(not_set);
+            }
+            None => self.counters.misses.add(secrets),
+        }
+    }
+
+    /// What was known before it expired, within the policy's bound.
+    pub(crate) fn stale(&self, business: Uuid, names: NameSet) -> Option<Values> {
+        let values = self.together(business, names, Quality::Stale)?;
+        self.counters.stale_served.add(values.len());
+        Some(values)
+    }
+
+    fn together(&self, business: Uuid, names: NameSet, quality: Quality) -> Option<Values> {
+        let now = Instant::now();
+        let mut state = self.state();
+        let mut snapshot = None;
+        names
+            .iter()
+            .map(|name| {
+                let entry = state.entries.get(&(business, name)).filter(|entry| entry.is(quality, now))?;
+                let is_same = *snapshot.get_or_insert(entry.snapshot) == entry.snapshot;
+                is_same.then(|| (name, entry.value.clone()))
+            })
+            .collect()
+    }
+
+    /// To be called before a read is sent; what it gives stores the outcome.
+    pub(crate) fn reading(&self, business: Uuid) -> Reading<'_> {
+        Reading { cache: self, business, start: self.state().fences.begin_read(business) }
+    }
+
+    /// To be held while a write is under way. Drops the secrets concerned now and when it is dropped.
+    pub(crate) fn writing(&self, business: Uuid, names: NameSet) -> Writing<'_> {
+        self.state().fences.begin_write(business);
+        self.forget(business, names);
+        Writing { cache: self, business, names }
+    }
+
+    /// Secrets have changed. What is known at that version or a later one stays.
+    pub(crate) fn changed(&self, business: Uuid, versions: &[(SecretName, i64)]) {
+        let mut state = self.state();
+        state.fences.changed(business);
+        let is_outdated = |&&(name, version): &&(SecretName, i64)| {
+            state.entries.peek(&(business, name)).is_some_and(|entry| entry.version < version)
+        };
+        let outdated: NameSet = versions.iter().filter(is_outdated).map(|(name, _)| *name).collect();
+        self.counters.invalidations.add(state.remove(business, outdated));
+    }
+
+    /// Drops secrets of one business.
+    pub(crate) fn forget(&self, business: Uuid, names: NameSet) {
+        let mut state = self.state();
+        state.fences.changed(business);
+        self.counters.invalidations.add(state.remove(business, names));
+    }
+
+    /// Drops everything.
+    pub(crate) fn clear(&self) {
+        let mut state = self.state();
+        state.fences.all_changed();
+        self.counters.invalidations.add(state.entries.len());
+        state.entries.clear();
+    }
+
+    /// Drops everything and takes in no more.
+    pub(crate) fn close(&self) {
+        self.state().is_open = false;
+        self.clear();
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.state().entries.len()
+    }
+
+    /// Wipes what is of no use any more, for as long as the cache exists. Otherwise a value that nobody asks for again
+    /// would stay in memory until it is evicted.
+    pub(crate) async fn sweep(cache: Weak<Self>) {
+        while let Some(period) = cache.upgrade().map(|cache| cache.policy.ttl.max(Duration::from_secs(1))) {
+            sleep(period).await;
+            if let Some(cache) = cache.upgrade() {
+                cache.remove_expired();
+            }
+        }
+    }
+
+    fn remove_expired(&self) {
+        let now = Instant::now();
+        let mut state = self.state();
+        let expired = state.entries.iter().filter(|(_, entry)| !entry.is(Quality::Stale, now));
+        let expired: Vec<_> = expired.map(|(key, _)| *key).collect();
+        for key in expired {
+            state.entries.pop(&key);
+        }
+    }
+
+    fn store(&self, business: Uuid, start: Start, readings: &[(SecretName, crate::Result<store::Reading>)]) {
+        // Entries that were stored at the same time would expire at the same time, and all be read again then. Those
+        // of one read stay together.
+        let jitter = 0.9 + fastrand::f64() / 5.0;
+        let mut state = self.state();
+        let failed = readings.iter().filter(|(_, reading)| reading.is_err()).map(|(name, _)| *name).collect();
+        self.counters.invalidations.add(state.remove(business, failed));
+        if !state.is_open || !state.fences.admits(business, start) {
+            return;
+        }
+        state.snapshots += 1;
+        let now = Instant::now();
+        for (name, reading) in readings {
+            let (key, Ok(reading)) = ((business, *name), reading) else { continue };
+            // Two reads overlapped, and the later one was answered first.
+            let is_older = |entry: &Entry| entry.version > reading.version && entry.is(Quality::Fresh, now);
+            if state.entries.peek(&key).is_some_and(is_older) {
+                continue;
+            }
+            let ttl = if reading.value.is_some() { self.policy.ttl } else { self.policy.negative_ttl };
+            let (value, snapshot) = (reading.value.clone(), state.snapshots);
+            let entry =
+                Entry::new(value, reading.version, snapshot, ttl.mul_f64(jitter), self.policy.max_stale);
+            state.entries.put(key, entry);
+            if state.entries.len() > self.policy.max_entries.get() {
+                state.entries.pop_lru();
+                self.counters.evictions.add(1);
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn remove(&mut self, business: Uuid, names: NameSet) -> usize {
+        names.iter().filter(|name| self.entries.pop(&(business, *name)).is_some()).count()
+    }
+}
+
+/// A read under way.
+#[derive(Debug)]
+pub(crate) struct Reading<'a> {
+    cache: &'a Cache,
+    business: Uuid,
+    start: Start,
+}
+
+impl Reading<'_> {
+    /// Stores what was read, unless it may have changed since the read began.
+    pub(crate) fn store(&self, readings: &[(SecretName, crate::Result<store::Reading>)]) {
+        self.cache.store(self.business, self.start, readings);
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.cache.state().fences.end_read(self.business);
+    }
+}
+
+/// A write under way.
+#[derive(Debug)]
+pub(crate) struct Writing<'a> {
+    cache: &'a Cache,
+    business: Uuid,
+    names: NameSet,
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        self.cache.forget(self.business, self.names);
+        self.cache.state().fences.end_write(self.business);
+    }
+}
+
+#[cfg(test)]
+mod tests;

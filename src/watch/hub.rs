@@ -1,0 +1,229 @@
+//! Who wants to hear of which changes, and what is waiting for them.
+//!
+//! A watcher that is slow finds one event for each business, with all that changed meanwhile. One that is slower
+//! still finds a single `Resync`: its memory is bounded, and so is what it has to catch up with.
+
+use std::collections::HashMap;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::{Event, Filter};
+use crate::store::Versions;
+
+/// The most businesses whose changes wait for one watcher.
+const MAX_WAITING: usize = 256;
+
+/// All watchers of one client.
+#[derive(Debug, Default)]
+pub(super) struct Hub {
+    /// std Mutex: never held across an await. Taken before a mailbox's.
+    mailboxes: Mutex<HashMap<u64, Arc<Mailbox>>>,
+}
+
+impl Hub {
+    pub(super) fn insert(&self, number: u64, mailbox: Arc<Mailbox>) {
+        self.mailboxes().insert(number, mailbox);
+    }
+
+    pub(super) fn remove(&self, number: u64) {
+        self.mailboxes().remove(&number);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.mailboxes().is_empty()
+    }
+
+    pub(super) fn changed(&self, business: Uuid, versions: &Versions) {
+        for mailbox in self.mailboxes().values() {
+            mailbox.changed(business, versions);
+        }
+    }
+
+    pub(super) fn resync(&self) {
+        for mailbox in self.mailboxes().values() {
+            mailbox.resync();
+        }
+    }
+
+    /// Nobody will hear of anything any more.
+    pub(super) fn close(&self) {
+        for mailbox in mem::take(&mut *self.mailboxes()).values() {
+            mailbox.close();
+        }
+    }
+
+    fn mailboxes(&self) -> MutexGuard<'_, HashMap<u64, Arc<Mailbox>>> {
+        self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What waits for one watcher.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    filter: Filter,
+    /// std Mutex: never held across an await.
+    waiting: Mutex<Waiting>,
+    arrived: Notify,
+}
+
+#[derive(Debug)]
+enum Waiting {
+    /// In the order of their first change.
+    Changes(Vec<(Uuid, Versions)>),
+    /// Whatever changed besides is part of it.
+    Resync,
+    Closed,
+}
+
+impl Mailbox {
+    pub(super) fn new(filter: Filter) -> Self {
+        Self { filter, waiting: Mutex::new(Waiting::Changes(Vec::new())), arrived: Notify::new() }
+    }
+
+    /// The next event; `None` once it is closed. To be awaited by one task at a time.
+    pub(super) async fn next(&self) -> Option<Event> {
+        loop {
+            match &mut *self.waiting() {
+                Waiting::Closed => return None,
+                waiting @ Waiting::Resync => {
+                    *waiting = Waiting::Changes(Vec::new());
+                    return Some(Event::Resync);
+                }
+                Waiting::Changes(changes) if !changes.is_empty() => {
+                    let (business, versions) = changes.remove(0);
+                    return Some(Event::Changed { business, versions });
+                }
+                Waiting::Changes(_) => {}
+            }
+            // A permit is kept where it arrived just now.
+            self.arrived.notified().await;
+        }
+    }
+
+    fn changed(&self, business: Uuid, versions: &Versions) {
+        if self.filter.business.is_some_and(|wanted| wanted != business) {
+            return;
+        }
+        let wanted = |name| self.filter.names.is_empty() || self.filter.names.contains(name);
+        let versions: Versions = versions.iter().copied().filter(|(name, _)| wanted(*name)).collect();
+        if versions.is_empty() {
+            return;
+        }
+        let mut waiting = self.waiting();
+        let Waiting::Changes(changes) = &mut *waiting else { return };
+        if let Some((_, earlier)) = changes.iter_mut().find(|(waits, _)| *waits == business) {
+            merge(earlier, versions);
+        } else if changes.len() < MAX_WAITING {
+            changes.push((business, versions));
+        } else {
+            *waiting = Waiting::Resync;
+        }
+        drop(waiting);
+        self.arrived.notify_one();
+    }
+
+    fn resync(&self) {
+        let mut waiting = self.waiting();
+        if let Waiting::Changes(_) = *waiting {
+            *waiting = Waiting::Resync;
+        }
+        drop(waiting);
+        self.arrived.notify_one();
+    }
+
+    pub(super) fn close(&self) {
+        *self.waiting() = Waiting::Closed;
+        self.arrived.notify_one();
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn merge(earlier: &mut Versions, later: Versions) {
+    for (name, version) in later {
+        match earlier.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = version.max(*known),
+            None => earlier.push((name, version)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::SecretName;
+
+    const ONE: Uuid = Uuid::from_u128(1);
+    const OTHER: Uuid = Uuid::from_u128(2);
+    const GROK: SecretName = SecretName::GrokApiKey;
+    const GEMINI: SecretName = SecretName::GeminiApiKey;
+
+    fn watching(filter: Filter) -> (Hub, Arc<Mailbox>) {
+        let (hub, mailbox) = (Hub::default(), Arc::new(Mailbox::new(filter)));
+        hub.insert(1, Arc::clone(&mailbox));
+        (hub, mailbox)
+    }
+
+    fn changed(business: Uuid, versions: &[(SecretName, i64)]) -> Option<Event> {
+        Some(Event::Changed { business, versions: versions.to_vec() })
+    }
+
+    #[tokio::test]
+    async fn a_slow_watcher_finds_one_event_a_business_with_all_its_names() {
+        let (hub, mailbox) = watching(Filter::default());
+        hub.changed(ONE, &vec![(GROK, 4)]);
+        hub.changed(OTHER, &vec![(GROK, 1)]);
+        hub.changed(ONE, &vec![(GROK, 5), (GEMINI, 2)]);
+        hub.changed(ONE, &vec![(GROK, 4)]);
+        assert_eq!(mailbox.next().await, changed(ONE, &[(GROK, 5), (GEMINI, 2)]));
+        assert_eq!(mailbox.next().await, changed(OTHER, &[(GROK, 1)]));
+        hub.close();
+        assert_eq!(mailbox.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_resync_takes_the_place_of_all_that_waits() {
+        let (hub, mailbox) = watching(Filter::default());
+        hub.changed(ONE, &vec![(GROK, 4)]);
+        hub.resync();
+        hub.changed(ONE, &vec![(GROK, 5)]);
+        assert_eq!(mailbox.next().await, Some(Event::Resync));
+        hub.changed(ONE, &vec![(GROK, 6)]);
+        assert_eq!(mailbox.next().await, changed(ONE, &[(GROK, 6)]));
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_bounded() {
+        let (hub, mailbox) = watching(Filter::default());
+        for business in 0..100_000 {
+            hub.changed(Uuid::from_u128(business), &vec![(GROK, 1)]);
+        }
+        assert_eq!(mailbox.next().await, Some(Event::Resync));
+        hub.close();
+        assert_eq!(mailbox.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_filter_lets_through_what_it_names() {
+        let (hub, mailbox) = watching(Filter { business: Some(ONE), names: GROK.into() });
+        hub.changed(OTHER, &vec![(GROK, 1)]);
+        hub.changed(ONE, &vec![(GEMINI, 1)]);
+        hub.changed(ONE, &vec![(GEMINI, 2), (GROK, 7)]);
+        assert_eq!(mailbox.next().await, changed(ONE, &[(GROK, 7)]));
+    }
+
+    #[tokio::test]
+    async fn a_watcher_that_waits_is_woken() {
+        let (hub, mailbox) = watching(Filter::default());
+        let waiter = Arc::clone(&mailbox);
+        let waiter = tokio::spawn(async move { waiter.next().await });
+        tokio::task::yield_now().await;
+        hub.resync();
+        assert_eq!(waiter.await.unwrap(), Some(Event::Resync));
+    }
+}

@@ -10,11 +10,12 @@ export async function consumersReadAndWrite(demo) {
   demo.main = { id }
 
   const kling = { accessKey: values.kling_access_key, secretKey: values.kling_secret_key }
+  const connected = demo.business(6)
   const google = {
-    accessToken: values.google_access_token,
-    refreshToken: values.google_refresh_token,
-    expiresAt: values.google_token_expiry && new Date(values.google_token_expiry),
-    driveFolderId: values.google_drive_folder_id,
+    accessToken: connected.values.google_access_token,
+    refreshToken: connected.values.google_refresh_token,
+    expiresAt: new Date(connected.values.google_token_expiry),
+    driveFolderId: connected.values.google_drive_folder_id,
   }
   const getters = [
     [
@@ -44,7 +45,7 @@ export async function consumersReadAndWrite(demo) {
     ],
     ['backend_server', 'getSmsApiKey(id)', () => secrets.getSmsApiKey(id), values.global_sms_api_key],
     ['backend_server', 'getWhatsAppApiKey(id)', () => secrets.getWhatsAppApiKey(id), values.whatsapp_api_key],
-    ['google-auth', 'getGoogleTokens(id)', () => secrets.getGoogleTokens(id), google],
+    ['google-auth', 'getGoogleTokens(id)', () => secrets.getGoogleTokens(connected.id), google],
   ]
   for (const [consumer, call, read, expected] of getters) {
     const found = await read()

@@ -16,8 +16,8 @@ export async function legacyPlaintext(demo) {
   )
   const samples = await demo.rows(
     `select name, gemini_api_key, claude_api_key from public.businesses
-     where gemini_api_key like $1 and claude_api_key like $1 order by id limit 3`,
-    [`${demo.marker}%`],
+     where gemini_api_key ~ $1 and claude_api_key ~ $1 order by id limit 3`,
+    [`^${demo.marker}-.*-[0-9a-f]{32}$`],
   )
   report.table([['name', 'gemini_api_key', 'claude_api_key'], ...samples.map(Object.values)])
 

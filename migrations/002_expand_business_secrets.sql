@@ -210,6 +210,15 @@ declare
     v_cell constant pg_catalog.text := 'business_secrets/' || p_business_id || '/' || p_name;
     v_id pg_catalog.uuid := (select s.id from vault.secrets s where s.name = v_cell);
 begin
+    -- supabase_vault (0.3.1) names types without their schema in functions that run as a superuser: a caller's temporary
+    -- domain named `text` would run its CHECK there.
+    if pg_catalog.pg_my_temp_schema() <> 0 and exists (
+        select from pg_catalog.pg_type t
+        join pg_catalog.pg_type b on b.typname = t.typname and b.typnamespace = 'pg_catalog'::pg_catalog.regnamespace
+        where t.typnamespace = pg_catalog.pg_my_temp_schema()) then
+        raise exception 'this session has temporary types named like built-in ones' using errcode = 'insufficient_privilege',
+            hint = 'Drop them, or write secrets over another connection.';
+    end if;
     if v_id is not null then
         begin
             changed := p_value is distinct from

@@ -72,6 +72,22 @@ async function referenceOf(client, business, column = 'gemini_api_key') {
   return row[column]
 }
 
+/** A session keeps what it compiled, with the types that it saw then; a new definition makes it look again. */
+async function recompile(client) {
+  await client.query(`do $$
+    declare
+      v_function pg_catalog.regprocedure;
+    begin
+      for v_function in
+        select p.oid from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+        join pg_catalog.pg_language l on l.oid = p.prolang and l.lanname = 'plpgsql'
+        where ${oursBy('p.proname')} or n.nspname = 'vault'
+      loop
+        execute pg_catalog.format('alter function %s cost 100', v_function);
+      end loop;
+    end $$`)
+}
+
 async function versionOf(client) {
   const [{ version }] = await rowsOf(
     client,
@@ -282,6 +298,52 @@ export const probes = {
       [A],
     )
     assert.equal(row.gemini_api_key, null)
+  },
+
+  async 'no function body names a type without its schema'(client) {
+    // The rest is grammar: PostgreSQL looks these up in pg_catalog alone.
+    const known = /^(pg_catalog|public|app_secrets)\.|^(integer|bigint|boolean)\b/
+    const rows = await rowsOf(
+      client,
+      `select p.proname, p.prosrc from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+      where ${oursBy('p.proname')}`,
+    )
+    const loose = rows.flatMap(({ proname, prosrc }) => {
+      const [declarations] = prosrc.match(/^\s*declare\n[\s\S]*?^begin$/m) ?? ['']
+      const types = [
+        ...declarations.matchAll(/^ {4}\w+(?: constant)? (\w[\w.]*)/gm),
+        ...prosrc.matchAll(/::\s*(\w[\w.]*)/g),
+      ]
+      return types.filter(([, type]) => !known.test(type)).map(([text]) => `${proname}: ${text.trim()}`)
+    })
+    assert.deepEqual(loose, [])
+  },
+
+  async "a caller's temporary types run with nobody else's rights"(client) {
+    await recompile(client)
+    await client.query('set local session authorization app_service')
+    for (const type of ['jsonb', 'text', 'timestamptz', 'uuid']) {
+      await client.query(`
+        create function pg_temp.spy_${type}(p_value pg_catalog.${type}) returns pg_catalog.bool language plpgsql as $$
+        begin
+          if current_user <> 'app_service' then
+            raise notice '${type} as %', current_user;
+          end if;
+          return true;
+        end $$;
+        create domain pg_temp.${type} as pg_catalog.${type} check (pg_temp.spy_${type}(value))`)
+    }
+    const notices = new Set()
+    const note = ({ message }) => notices.add(message)
+    client.on('notice', note)
+    await attempt(client, () => client.query('select public.get_business_secrets($1)', [A]))
+    await attempt(client, () => client.query('select public.list_business_secrets($1)', [A]))
+    const values = '{"gemini_api_key": "new", "google_token_expiry": "2030-01-01"}'
+    const written = await attempt(client, () =>
+      client.query('select public.set_business_secrets($1, $2)', [A, values]),
+    )
+    client.off('notice', note)
+    assert.deepEqual({ ran: [...notices], written }, { ran: [], written: '42501' })
   },
 
   async 'everything belongs to the migration role'(client) {

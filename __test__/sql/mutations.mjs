@@ -334,6 +334,34 @@ const onBodies = [
     caughtBy: 'a planted reference to another cell reveals nothing through the RPC',
   },
   {
+    guard: 'body of read_cells',
+    name: 'lets the caller say what a uuid is',
+    sql: rewrite('app_secrets.read_cells(uuid[], text[])', 'c.stored::pg_catalog.uuid', 'c.stored::uuid'),
+    caughtBy: "a caller's temporary types run with nobody else's rights",
+  },
+  {
+    guard: 'body of set_business_secrets',
+    name: 'lets the caller say what a timestamptz is',
+    sql: rewrite(
+      'public.set_business_secrets(uuid, jsonb, jsonb)',
+      'v_at pg_catalog.timestamptz',
+      'v_at timestamptz',
+    ),
+    caughtBy: "a caller's temporary types run with nobody else's rights",
+  },
+  {
+    guard: 'body of mirror_to_legacy',
+    name: 'lets the caller say what a uuid is',
+    sql: rewrite('app_secrets.mirror_to_legacy()', 'pg_catalog.uuid', 'uuid'),
+    caughtBy: 'no function body names a type without its schema',
+  },
+  {
+    guard: 'body of seal',
+    name: "lets the caller's types into Vault",
+    sql: rewrite('app_secrets.seal(uuid, text, text)', 'pg_catalog.pg_my_temp_schema() <> 0', 'false'),
+    caughtBy: "a caller's temporary types run with nobody else's rights",
+  },
+  {
     guard: 'body of seal_row',
     name: 'takes any reference for its own',
     sql: rewrite(

@@ -90,8 +90,8 @@ impl Client {
         let expected = expected.map(|version| (name, version)).into_iter().collect();
         let versions = self.set_many(business, vec![(name, value)], expected).await?;
         let version = versions.iter().find(|(written, _)| *written == name).map(|(_, version)| *version);
-        version.ok_or_else(|| Error::NotMigrated {
-            found: format!("set_business_secrets gives no version of {name}"),
+        version.ok_or_else(|| Error::UnknownOutcome {
+            cause: format!("the database gives no version of {name}: is it of another version?"),
         })
     }
 

@@ -2,9 +2,10 @@
 
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
-import { addon, eventually, openClient, refuses } from '../support/addon.mjs'
+import { addon, openClient, refuses } from '../support/addon.mjs'
 import { freshDatabase } from '../support/cluster.mjs'
 import { addBusiness } from '../support/secrets.mjs'
+import { until } from '../support/wait.mjs'
 
 /** Sets variables of this process until the test is over. */
 function setEnvironment(t, variables) {
@@ -87,7 +88,7 @@ test('all functions share one client', async (t) => {
   const sessions = 'select from pg_catalog.pg_stat_activity where application_name = $1'
   assert.equal((await db.query(sessions, ['shared-client'], 'supabase_admin')).length, 1)
   await addon.close()
-  await eventually(
+  await until(
     async () => !(await db.query(sessions, ['shared-client'], 'supabase_admin')).length,
     'the shared client is gone',
   )

@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { inspect } from 'node:util'
+import { dataOf } from './fingerprint.mjs'
 import { sealedNames } from './secrets.mjs'
 
 export const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -79,23 +80,11 @@ export function assertHides(thing, secret) {
   assert.ok(!shown(thing).includes(secret), 'a secret is shown')
 }
 
-const tables = [
-  'public.businesses',
-  'public.business_secrets',
-  'vault.secrets',
-  'app_secrets.secret_versions',
-  'app_secrets.audit_log',
-]
-
 /** Equal before and after means that nothing was written. */
 export async function fingerprint(db) {
-  const hash = createHash('sha256')
-  for (const table of tables) {
-    const rows = await db.query(`select r::text as row from ${table} r order by 1`)
-    hash.update(`${table} ${rows.length}\n`)
-    for (const { row } of rows) hash.update(row)
-  }
-  return hash.digest('hex')
+  return createHash('sha256')
+    .update(JSON.stringify(await dataOf(db)))
+    .digest('hex')
 }
 
 /** Makes one sealed value undecryptable, as a restore without Vault's key does. */
@@ -108,15 +97,4 @@ export async function breakCipher(db, business, name) {
     'supabase_admin',
   )
   assert.equal(rows.length, 1)
-}
-
-/** Asks until it holds, for what happens outside of us; `probe` may be asynchronous. */
-export async function eventually(probe, what, patience = 10_000) {
-  const end = Date.now() + patience
-  for (;;) {
-    const found = await probe()
-    if (found) return found
-    if (Date.now() > end) assert.fail(`not within ${patience} ms: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
 }

@@ -1,0 +1,231 @@
+// A database that is there, and not as it should be: every state has its code and its remedy.
+
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import { test } from 'node:test'
+import { openClient, refuses } from '../support/addon.mjs'
+import { freshDatabase, onEachMajor, startCluster, withClient } from '../support/cluster.mjs'
+import { migration } from '../support/migrations.mjs'
+import { addBusiness } from '../support/secrets.mjs'
+
+const somebody = randomUUID()
+
+/** Every kind of statement that a client sends. */
+const calls = (client, id = somebody) => ({
+  get: () => client.get(id, 'grok_api_key'),
+  getMany: () => client.getMany(id, ['grok_api_key', 'claude_api_key']),
+  set: () => client.set(id, 'grok_api_key', 'lost value'),
+  list: () => client.list(id),
+})
+
+async function everyCall(client, code, says, id) {
+  for (const call of Object.values(calls(client, id))) await refuses(call, code, { says, hides: ['lost value'] })
+}
+
+/** The migration role stands in: before 004 there is no group for a service's login to be in. */
+onEachMajor('a database that is not migrated', async (t, major) => {
+  for (const [what, migratedTo] of [
+    ['not at all', 0],
+    ['to 002', 2],
+    ['to 003', 3],
+  ]) {
+    await t.test(`${what} is NOT_MIGRATED to every call, and alive to ping`, async (t) => {
+      const db = await freshDatabase(t, major, { migratedTo })
+      const id = await addBusiness(db, { grok_api_key: 'in plaintext' })
+      const client = await openClient(t, db.admin)
+      await client.ping()
+      await everyCall(client, 'NOT_MIGRATED', /app-secrets migrate/, id)
+    })
+  }
+
+  await t.test('serves the same client as soon as it is migrated', async (t) => {
+    const db = await freshDatabase(t, major, { migratedTo: 3 })
+    const id = await addBusiness(db, { grok_api_key: 'carried over' })
+    const client = await openClient(t, db.service)
+    await refuses(() => client.get(id, 'grok_api_key'), 'NOT_MIGRATED')
+    await db.query(migration(4))
+    assert.equal(await client.get(id, 'grok_api_key'), 'carried over')
+    await client.set(id, 'grok_api_key', 'and written')
+  })
+
+  await t.test('is served on after its plaintext columns are dropped', async (t) => {
+    const db = await freshDatabase(t, major, { migratedTo: 4, legacyData: true })
+    const [{ id }] = await db.query('select id from public.businesses where grok_api_key is not null limit 1')
+    const client = await openClient(t, db.service)
+    const before = await client.list(id)
+    await db.query(migration(5))
+    assert.deepEqual(await client.list(id), before)
+    const version = await client.set(id, 'claude_api_key', 'after 005')
+    assert.equal(await client.get(id, 'claude_api_key'), 'after 005')
+    assert.ok(version > 0)
+  })
+})
+
+test('a contract of another version', async (t) => {
+  const db = await freshDatabase(t, 17)
+  const id = await addBusiness(db, { grok_api_key: 'there' })
+  const grant = 'grant execute on all functions in schema public to app_secrets_service'
+  const batch = 'public.get_business_secrets_batch(uuid[], text[])'
+
+  /** Puts another function in the batch's place until the claim is over. */
+  const claim = (name, definition, call = (client) => client.get(id, 'grok_api_key')) =>
+    t.test(name, async (t) => {
+      await db.query(`alter function ${batch} rename to kept; ${definition}; ${grant}`)
+      t.after(() => db.query(`drop function if exists ${batch}; alter function public.kept(uuid[], text[]) rename to get_business_secrets_batch`))
+      const client = await openClient(t, db)
+      await refuses(() => call(client), 'NOT_MIGRATED', { says: /app-secrets migrate/, hides: ['odd value'] })
+    })
+  const returning = (columns, row) =>
+    `create function public.get_business_secrets_batch(p_business_ids uuid[], p_names text[]) returns table(${columns})
+     language sql security definer set search_path = '' as $$ select ${row} from unnest(p_names) with ordinality n(name, i) $$`
+  const columns = 'ord integer, value text, version bigint, status text'
+
+  await claim('without the function is NOT_MIGRATED', 'select')
+  await claim('with other columns is NOT_MIGRATED', returning('ord integer, secret text', "1, 'odd value'"))
+  await claim(
+    'with columns of other types is NOT_MIGRATED',
+    returning('ord bigint, value text, version integer, status text', "i, 'odd value', 1, 'ok'"),
+  )
+  await claim('with a new status is NOT_MIGRATED', returning(columns, "i::int, null, 1, 'sealed_twice'"))
+  await claim('with a value beside a failure is NOT_MIGRATED', returning(columns, "i::int, 'odd value', 1, 'not_set'"))
+  await claim('with answers out of order is NOT_MIGRATED', returning(columns, "i::int + 1, 'odd value', 1, 'ok'"))
+  await claim('with answers missing is NOT_MIGRATED', `${returning(columns, "1, 'odd value', 1, 'ok'").replace('from unnest', 'from (select 1) x left join unnest').replace('n(name, i)', 'n(name, i) on false where false')}`)
+  await claim(
+    'that does not know a name yet is NOT_MIGRATED',
+    returning(columns, "i::int, null, 0, 'unknown_secret'"),
+    (client) => client.getMany(id, ['grok_api_key', 'claude_api_key']),
+  )
+
+  await t.test('that lists more names than this one knows is served without them', async (t) => {
+    const { definition } = await db.one(
+      "select pg_get_functiondef('public.list_business_secrets(uuid)'::regprocedure) as definition",
+    )
+    t.after(() => db.query(definition))
+    await db.query(`create or replace function public.list_business_secrets(p_business_id uuid)
+      returns table (name text, is_set boolean, last4 text, version bigint, updated_at timestamptz)
+      language sql security definer set search_path = '' as $$
+        values ('a_newer_api_key', true, 'last', 7::bigint, now()), ('grok_api_key', true, null, 1, now()) $$`)
+    const client = await openClient(t, db)
+    assert.deepEqual(
+      (await client.list(id)).map(({ name }) => name),
+      ['grok_api_key'],
+    )
+  })
+
+  await t.test('whose write answers something else than versions is UNKNOWN_OUTCOME', async (t) => {
+    const { definition } = await db.one(
+      "select pg_get_functiondef('public.set_business_secrets(uuid, jsonb, jsonb)'::regprocedure) as definition",
+    )
+    t.after(() => db.query(definition))
+    for (const answer of ['[]', '{"grok_api_key": "odd value"}', '{"a_newer_api_key": 1}', '{}']) {
+      await db.query(`create or replace function
+        public.set_business_secrets(p_business_id uuid, p_values jsonb, p_expected jsonb default null) returns jsonb
+        language sql security definer set search_path = '' as $$ select '${answer}'::jsonb $$`)
+      const client = await openClient(t, db)
+      await refuses(() => client.set(id, 'grok_api_key', 'x'), 'UNKNOWN_OUTCOME', {
+        says: /version/,
+        hides: ['odd value', 'newer'],
+      })
+    }
+  })
+})
+
+test('a login that may not', async (t) => {
+  const db = await freshDatabase(t, 17)
+  const password = 'p4ss-w0rd-marker'
+  const role = `outsider_${process.pid}`
+  const asSuperuser = (statement) => db.query(statement, [], 'supabase_admin')
+  await asSuperuser(`create role ${role} login password '${password}'`)
+  // After the database, which holds what was granted.
+  t.after(() => withClient(db.cluster.urlFor('supabase_admin'), (client) => client.query(`drop role ${role}`)))
+  const url = new URL(db.service)
+  Object.assign(url, { username: role, password })
+  const says = (pattern) => ({ says: pattern, hides: [password, url.href] })
+
+  await t.test('call the functions is PERMISSION_DENIED, with the group to join', async (t) => {
+    const client = await openClient(t, url.href)
+    await client.ping()
+    await everyCall(client, 'PERMISSION_DENIED', /app_secrets_service/)
+    await asSuperuser(`grant app_secrets_service to ${role}`)
+    await refuses(() => client.get(somebody, 'grok_api_key'), 'BUSINESS_NOT_FOUND')
+    await asSuperuser(`revoke app_secrets_service from ${role}`)
+    await everyCall(client, 'PERMISSION_DENIED', /app_secrets_service/)
+  })
+
+  for (const [what, change, code, pattern] of [
+    ['with another password', (u) => (u.password = `not-${password}`), 'PERMISSION_DENIED', /password/],
+    ['without a password', (u) => (u.password = ''), 'PERMISSION_DENIED', /password/],
+    ['as somebody whom nobody knows', (u) => (u.username = 'nobody_at_all'), 'PERMISSION_DENIED', /user/],
+    ['in a database that there is not', (u) => (u.pathname = '/no_such_database'), 'CONFIG', /connection string/],
+  ]) {
+    await t.test(`connect ${what} is ${code}, at once`, async (t) => {
+      const other = new URL(url)
+      change(other)
+      const client = await openClient(t, other.href)
+      const started = performance.now()
+      await refuses(() => client.ping(), code, says(pattern))
+      await everyCall(client, code, pattern)
+      assert.ok(performance.now() - started < 2500, 'it was tried again and again')
+    })
+  }
+
+  await t.test("connect without a password never takes another's from the environment", async (t) => {
+    process.env.PGPASSWORD = password
+    t.after(() => delete process.env.PGPASSWORD)
+    const other = new URL(url)
+    other.password = ''
+    const client = await openClient(t, other.href)
+    await refuses(() => client.ping(), 'PERMISSION_DENIED')
+  })
+
+  await t.test('connect to a database that is closed to it is refused with a code', async (t) => {
+    await asSuperuser(`revoke connect on database ${db.name} from public`)
+    t.after(() => asSuperuser(`grant connect on database ${db.name} to public`))
+    const client = await openClient(t, url.href)
+    await refuses(() => client.ping(), 'PERMISSION_DENIED', says(/./))
+  })
+})
+
+test('a database that takes no writes', async (t) => {
+  const db = await freshDatabase(t, 17)
+  const id = await addBusiness(db, { grok_api_key: 'still readable' })
+  await db.query(`alter database ${db.name} set default_transaction_read_only = on`)
+  const client = await openClient(t, db)
+  assert.equal(await client.get(id, 'grok_api_key'), 'still readable')
+  await refuses(() => client.set(id, 'grok_api_key', 'lost value'), 'UNAVAILABLE', {
+    says: /read-only/,
+    hides: ['lost value'],
+  })
+  assert.equal(await client.get(id, 'grok_api_key'), 'still readable')
+
+  await db.query(`alter database ${db.name} reset default_transaction_read_only`)
+  // The connection that failed was given up: a fresh one sees that the server may be written to again.
+  assert.equal(await client.set(id, 'grok_api_key', 'written'), 2)
+})
+
+test('a server without room', async (t) => {
+  const own = await startCluster(17, {
+    settings: { max_connections: 8, superuser_reserved_connections: 1, max_wal_senders: 0 },
+  })
+  t.after(() => own.stop())
+  const url = await own.server.createLogin('crowd')
+  const clients = await Promise.all(Array.from({ length: 7 }, () => openClient(t, url)))
+  await Promise.all(clients.map((client) => client.ping()))
+
+  await t.test('is waited for, then UNAVAILABLE, and served as soon as there is room', async (t) => {
+    const late = await openClient(t, url, { timeoutMs: 8000 })
+    const started = performance.now()
+    await refuses(() => late.ping(), 'UNAVAILABLE', { says: /53300/, hides: [new URL(url).password] })
+    assert.ok(performance.now() - started < 6000)
+    const answer = late.ping()
+    await clients[0].close()
+    await answer.catch(() => late.ping())
+  })
+
+  await t.test('is not asked for a second connection that a client does not need', async (t) => {
+    const [first] = clients.slice(1)
+    await Promise.all(Array.from({ length: 300 }, () => first.ping()))
+    const { rows } = await own.server.sql("select from pg_catalog.pg_stat_activity where usename = 'crowd'")
+    assert.ok(rows.length <= 7)
+  })
+})

@@ -14,9 +14,10 @@ const demo = new Demo(report)
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
   process.once(signal, async () => {
     demo.interrupted = true
+    process.exitCode = 128 + constants.signals[signal]
     await demo.close()
     console.error(`\ndemo: ended by ${signal}; the server is stopped`)
-    process.exit(128 + constants.signals[signal])
+    process.exit()
   })
 }
 

@@ -74,6 +74,10 @@ const routes = {
  * `authenticate(request)` gives the id of the business that the request is for, or null. The service's login may read
  * every business's secrets, so this decision is the app's, and it is the one that must be right: take the id from the
  * session, never from the request's body or address.
+ *
+ * @param {object} options
+ * @param {(request: import('node:http').IncomingMessage) => string | null | Promise<string | null>} options.authenticate
+ * @param {typeof globalThis.fetch} [options.fetch]
  */
 function createBackend({ authenticate, fetch }) {
   return createServer(async (request, response) => {

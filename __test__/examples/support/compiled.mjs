@@ -10,17 +10,23 @@ import { promisify } from 'node:util'
 
 export const examples = fileURLToPath(new URL('../../../examples/app/', import.meta.url))
 
-const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc')
+export const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc')
 const standIns = {
   react: 'react.mjs',
   'react/jsx-runtime': 'react.mjs',
   '@supabase/supabase-js': 'supabase.mjs',
 }
 
+/** Removed after the test. `inside` the examples the package's own name resolves. */
+export function temporaryFolder(t, inside = tmpdir()) {
+  const folder = mkdtempSync(join(inside, 'app-secrets-examples-'))
+  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
 /** Gives an `import(path)` for the compiled files; paths are those of the sources, ending in .js. */
 export async function compile(t, files) {
-  const folder = mkdtempSync(join(tmpdir(), 'app-secrets-examples-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  const folder = temporaryFolder(t)
   const args = [
     '--outDir',
     join(folder, 'out'),

@@ -1,6 +1,13 @@
 const { ProviderError } = require('./errors.js')
 
-/** Sends JSON to a provider and gives back what it answers. Keys go in headers: addresses end up in logs. */
+/**
+ * Sends JSON to a provider and gives back what it answers. Keys go in headers: addresses end up in logs.
+ *
+ * @param {string} provider
+ * @param {string} url
+ * @param {{ method?: string, headers?: object, body?: object, fetch?: typeof globalThis.fetch }} [options]
+ * @returns {Promise<any>}
+ */
 async function callProvider(
   provider,
   url,

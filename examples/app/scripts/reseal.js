@@ -6,6 +6,7 @@ const { readFileSync } = require('node:fs')
 const { once } = require('node:events')
 const { connect } = require('@app/secrets')
 
+/** @type {import('@app/secrets').SecretName[]} */
 const sealed = [
   'gemini_api_key',
   'grok_api_key',
@@ -19,6 +20,7 @@ const sealed = [
   'google_refresh_token',
 ]
 
+/** @param {string[]} args */
 async function main([file]) {
   if (!file) throw new Error('usage: node reseal.js IDS.txt')
   const ids = readFileSync(file, 'utf8').split(/\s+/).filter(Boolean)

@@ -23,7 +23,13 @@ const writers = {
   },
 }
 
-/** One proposal per model: `[{ provider, text }]`. One model's failure does not take the other's proposal along. */
+/**
+ * One proposal per model: `[{ provider, text }]`. One model's failure does not take the other's proposal along.
+ *
+ * @param {string} businessId
+ * @param {string} product
+ * @param {{ fetch?: typeof globalThis.fetch }} [options]
+ */
 async function propose(businessId, product, { fetch } = {}) {
   const keys = await secrets.getBusinessApiKeys(businessId)
   const configured = Object.keys(writers).filter((provider) => keys[provider])
@@ -36,8 +42,9 @@ async function propose(businessId, product, { fetch } = {}) {
       text: await writers[provider](keys[provider], prompt, fetch),
     })),
   )
-  const proposals = outcomes.filter(({ status }) => status === 'fulfilled').map(({ value }) => value)
-  if (proposals.length === 0) throw outcomes[0].reason
+  const proposals = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []))
+  const [first] = outcomes
+  if (proposals.length === 0 && first.status === 'rejected') throw first.reason
   return proposals
 }
 

@@ -23,7 +23,11 @@ const providers = {
   },
 }
 
-/** @param {{ provider?: 'gemini' | 'claude', fetch?: typeof globalThis.fetch }} [options] */
+/**
+ * @param {string} businessId
+ * @param {string} prompt
+ * @param {{ provider?: 'gemini' | 'claude', fetch?: typeof globalThis.fetch }} [options]
+ */
 async function reply(businessId, prompt, { provider = 'gemini', fetch } = {}) {
   const api = providers[provider]
   if (!api) throw new TypeError(`Maya speaks through ${Object.keys(providers).join(' or ')}`)

@@ -1,0 +1,44 @@
+// The consumers, checked against index.d.ts: a call that the types refuse would be a wrong example, or a wrong type.
+
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { promisify } from 'node:util'
+import { examples, temporaryFolder, tsc } from './support/compiled.mjs'
+
+const files = [
+  'backend_server.js',
+  'services/mayaService.js',
+  'services/adService.js',
+  'routes/klingRoutes.js',
+  'routes/systemRoutes.js',
+  'electron/services/YouTubeService.mjs',
+  'scripts/reseal.js',
+]
+const options =
+  '--noEmit --allowJs --checkJs --strict --noImplicitAny false --module nodenext --target es2023'
+
+function check(paths) {
+  const args = [tsc, '--ignoreConfig', ...options.split(' '), '--types', 'node', '--skipLibCheck', ...paths]
+  return promisify(execFile)(process.execPath, args, { cwd: examples })
+}
+
+test('the consumers use the package as its types say', async () => {
+  await check(files)
+})
+
+test('a provider or a name that does not exist is found', async (t) => {
+  const wrong = join(temporaryFolder(t, examples), 'wrong.mjs')
+  writeFileSync(
+    wrong,
+    `import { get, getProviderKey } from '@app/secrets'
+await getProviderKey('', 'mistral')
+await get('', 'gemini_key')
+/** @type {string} */ export const key = await getProviderKey('', 'gemini')
+`,
+  )
+  const { stdout } = await check([wrong]).then(assert.fail, (error) => error)
+  for (const line of [2, 3, 4]) assert.match(stdout, new RegExp(`wrong\\.mjs\\(${line},`))
+})

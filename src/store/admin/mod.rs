@@ -3,8 +3,10 @@
 
 pub(crate) mod backfill;
 mod fault;
+pub(crate) mod history;
 pub(crate) mod inspect;
 pub(crate) mod ledger;
+pub(crate) mod pages;
 pub(crate) mod proof;
 pub(crate) mod session;
 pub(crate) mod statements;

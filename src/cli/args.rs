@@ -1,0 +1,249 @@
+//! What can be typed, and the help for it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const AFTER_HELP: &str = "\
+The way of a migration, each step as often as you like:
+  app-secrets doctor            is the database fit for it?
+  app-secrets migrate           002 to 004: both places are written from now on, everything is in Vault
+  app-secrets verify            the proof
+  (move the code to the new place)
+  app-secrets migrate --drop-legacy
+  app-secrets scrub             the plaintext leaves the table's pages
+  (rotate the keys at their providers)
+
+Connections:
+  ADMIN_DATABASE_URL   the migration role, a direct connection: migrate, status, verify, doctor, scrub, rollback, history
+  APP_SECRETS_URL      the service login: list, get, set, unset, import; else DATABASE_URL, else ADMIN_DATABASE_URL
+
+Exit codes:
+  0 ok   1 error   2 pending, or not healthy   3 gave up on a lock   4 verification failed
+  5 unsafe connection   6 refused   130 stopped by Ctrl-C: run it again, it goes on where it stopped";
+
+/// Moves each business's API keys into Supabase Vault, and looks after them there.
+#[derive(Debug, Parser)]
+#[command(name = "app-secrets", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+
+    /// Print one JSON document (with "version": 1) instead of text. It never holds a value
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How to reach the database.
+#[derive(Debug, Args)]
+pub(crate) struct Connection {
+    /// Connection string, instead of the environment's. Leave the password out: the process list shows arguments
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) url: Option<String>,
+
+    /// PEM file of a certificate authority to trust besides the public ones
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ca: Option<String>,
+
+    /// Accept a connection to a remote host that is not encrypted and verified
+    #[arg(long, global = true)]
+    pub(crate) allow_insecure: bool,
+
+    /// How long to wait for a connection, and for an answer to list, get, set, unset and import
+    #[arg(long, global = true, value_name = "MS")]
+    pub(crate) timeout_ms: Option<u32>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show what is applied, how far the backfill is, and the next command
+    ///
+    /// Only looks. Ends with 2 where something is pending: a file to apply, values that differ, a rollback to finish.
+    Status,
+
+    /// Apply 002 to 004, or drop the plaintext with --drop-legacy
+    ///
+    /// Safe on a live system: locks are held for milliseconds, and a lock that is not to be had within a second is
+    /// tried for again later. The backfill commits batch by batch. Stopped or killed at any point, it goes on where it
+    /// was. Two at once is fine too: one works, the other waits.
+    Migrate(Migrate),
+
+    /// Prove that every plaintext value is in Vault, and that nothing there is broken
+    ///
+    /// Compares row by row and value by value, inside the database; prints counts and ids, never values. Ends with 4
+    /// where anything is wrong.
+    Verify,
+
+    /// Rewrite the tables so that dropped plaintext leaves their pages
+    ///
+    /// Uses VACUUM FULL, which locks each table for readers and writers while it is rewritten; pg_repack does the same
+    /// without. Then lists the keys to rotate at their providers: WAL, backups and replicas keep the plaintext.
+    Scrub(Scrub),
+
+    /// Bring the plaintext columns back from Vault
+    ///
+    /// After --drop-legacy: puts the columns back with the sync, so that both sides are written, and fills them in
+    /// batches. Before it, the columns are still there and written, and nothing is done.
+    Rollback(Batches),
+
+    /// Check everything that keeps the secrets safe: each with why it matters, and the fix
+    ///
+    /// Only looks. With APP_SECRETS_URL set it checks that login too. Ends with 2 where a check fails.
+    Doctor,
+
+    /// List a business's secrets, masked
+    List {
+        /// businesses.id
+        business: String,
+    },
+
+    /// Show one secret of a business, masked unless --reveal is given
+    Get {
+        /// businesses.id
+        business: String,
+        /// As in `list`
+        name: String,
+        /// Print the value itself, and nothing else
+        #[arg(long)]
+        reveal: bool,
+    },
+
+    /// Set one secret of a business: the value comes from stdin, a file, or a prompt without echo
+    ///
+    /// For example: pass show gemini | app-secrets set 3f2504e0-4f89-41d3-9a0c-0305e82c3301 gemini_api_key
+    Set(Set),
+
+    /// Clear one secret of a business
+    Unset {
+        /// businesses.id
+        business: String,
+        /// As in `list`
+        name: String,
+        /// Refuse unless the secret is still at this version
+        #[arg(long, value_name = "N")]
+        expected_version: Option<i64>,
+    },
+
+    /// Set several secrets of a business from a .env file, all or none
+    ///
+    /// Maps variables to names (GEMINI_API_KEY, XAI_API_KEY, ANTHROPIC_API_KEY, …), shows a masked plan, and asks.
+    Import(Import),
+
+    /// Show who changed what, newest first
+    History {
+        /// Only this business (businesses.id)
+        business: Option<String>,
+        /// Only this secret
+        #[arg(long)]
+        name: Option<String>,
+        /// How many changes
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: u32,
+    },
+
+    /// Print a completion script for a shell
+    ///
+    /// For example: app-secrets completions bash > /etc/bash_completion.d/app-secrets
+    Completions { shell: clap_complete::Shell },
+}
+
+/// How batches and locks are paced.
+#[derive(Debug, Args, Clone)]
+pub(crate) struct Batches {
+    /// The most businesses in one transaction; fewer where that takes long
+    #[arg(long, value_name = "N", default_value_t = 250)]
+    pub(crate) batch: u32,
+
+    /// A rest after each batch
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub(crate) pause_ms: u64,
+
+    #[command(flatten)]
+    pub(crate) locks: Locks,
+}
+
+/// How long to try for locks.
+#[derive(Debug, Args, Clone)]
+pub(crate) struct Locks {
+    /// How long to try for a lock that others hold, before giving up with 3
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) lock_wait: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    /// Stop after this file: 2, 3 or 4
+    #[arg(long, value_name = "N", default_value_t = 4, conflicts_with = "drop_legacy")]
+    pub(crate) to: i32,
+
+    /// Show what would be done, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Send applied files again where this package has another version of them
+    #[arg(long, conflicts_with = "drop_legacy")]
+    pub(crate) reapply: bool,
+
+    /// Apply 005: drop the plaintext columns for good, after a fresh verify
+    #[arg(long)]
+    pub(crate) drop_legacy: bool,
+
+    /// The database's name, instead of typing it when asked
+    #[arg(long, value_name = "DATABASE", requires = "drop_legacy")]
+    pub(crate) yes_drop_plaintext: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) batches: Batches,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Scrub {
+    /// The database's name, instead of typing it when asked
+    #[arg(long, value_name = "DATABASE")]
+    pub(crate) yes_lock_tables: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) locks: Locks,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Set {
+    /// businesses.id
+    pub(crate) business: String,
+
+    /// As in `list`
+    pub(crate) name: String,
+
+    /// Read the value from this file instead of stdin
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// Refuse unless the secret is still at this version; 0 is one that was never set
+    #[arg(long, value_name = "N")]
+    pub(crate) expected_version: Option<i64>,
+
+    /// Caught only to be refused: whatever stands here is in the process list and the shell's history.
+    #[arg(hide = true)]
+    pub(crate) value: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// The .env file; - is stdin
+    pub(crate) file: PathBuf,
+
+    /// businesses.id
+    #[arg(long, value_name = "ID")]
+    pub(crate) business: String,
+
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+
+    /// Show the plan, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}

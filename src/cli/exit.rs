@@ -1,0 +1,32 @@
+//! Exit codes, and what leads to them.
+
+use crate::error::{Code, Error};
+
+/// How a command ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    Ok = 0,
+    Failed = 1,
+    /// Pending, or not healthy.
+    Pending = 2,
+    LockTimeout = 3,
+    VerificationFailed = 4,
+    UnsafeConnection = 5,
+    Refused = 6,
+    /// As shells number a process that Ctrl-C ended.
+    Stopped = 130,
+}
+
+impl From<&Error> for Exit {
+    fn from(error: &Error) -> Self {
+        match error.code() {
+            Code::NotMigrated => Self::Pending,
+            Code::LockTimeout => Self::LockTimeout,
+            Code::VerificationFailed => Self::VerificationFailed,
+            Code::UnsafeConnection => Self::UnsafeConnection,
+            Code::Refused => Self::Refused,
+            _ => Self::Failed,
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The command line: reads arguments, calls the core, shows what came back. Decides nothing that the core could.
+//!
+//! A value never comes from an argument and never goes into an error.
+
+mod args;
+mod commands;
+mod envfile;
+mod exit;
+mod progress;
+mod refusal;
+mod secrets;
+mod show;
+mod terminal;
+
+use clap::{CommandFactory, Parser};
+use serde_json::Value;
+
+use self::args::{Arguments, Command, Connection};
+use self::exit::Exit;
+use self::show::json;
+use self::terminal::Terminal;
+use crate::config::{Config, Options, Pooler};
+use crate::error::{Error, Result};
+use crate::migrate::{ADMIN_URL_VARIABLE, Admin};
+
+/// Runs a command line, program name first, on this process's streams. Gives the exit code.
+pub async fn run(arguments: Vec<String>) -> i32 {
+    run_on(arguments, &mut Terminal::of_process()).await as i32
+}
+
+async fn run_on(arguments: Vec<String>, terminal: &mut Terminal) -> Exit {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => return refusal::show(&error, terminal),
+    };
+    let name = name_of(&arguments.command);
+    let mut context = Context { terminal, connection: arguments.connection, is_json: arguments.json, name };
+    context.warn_of_password();
+    match context.run(arguments.command).await {
+        Ok(exit) => exit,
+        Err(error) => {
+            context.fail(&error);
+            Exit::from(&error)
+        }
+    }
+}
+
+/// What every command needs.
+pub(crate) struct Context<'a> {
+    pub(crate) terminal: &'a mut Terminal,
+    connection: Connection,
+    pub(crate) is_json: bool,
+    name: &'static str,
+}
+
+impl Context<'_> {
+    async fn run(&mut self, command: Command) -> Result<Exit> {
+        match command {
+            Command::Status => self.status().await,
+            Command::Migrate(options) if options.drop_legacy => self.drop_legacy(options).await,
+            Command::Migrate(options) => self.migrate(options).await,
+            Command::Verify => self.verify().await,
+            Command::Scrub(options) => self.scrub(options).await,
+            Command::Rollback(options) => self.rollback(options).await,
+            Command::Doctor => Ok(Exit::Ok),
+            Command::History { business, name, limit } => self.history(business, name, limit).await,
+            Command::List { business } => self.list(&business).await,
+            Command::Get { business, name, reveal } => self.get(&business, &name, reveal).await,
+            Command::Set(options) => self.set(options).await,
+            Command::Unset { business, name, expected_version } => {
+                self.unset(&business, &name, expected_version).await
+            }
+            Command::Import(options) => self.import(options).await,
+            Command::Completions { shell } => {
+                clap_complete::generate(
+                    shell,
+                    &mut Arguments::command(),
+                    "app-secrets",
+                    &mut self.terminal.out,
+                );
+                Ok(Exit::Ok)
+            }
+        }
+    }
+
+    /// The migration role.
+    pub(crate) fn admin(&self) -> Result<Admin> {
+        let url = self.connection.url.clone().or_else(|| self.variable(ADMIN_URL_VARIABLE));
+        let url = url.ok_or_else(|| {
+            Error::Config(format!(
+                "no connection for the migration role: set {ADMIN_URL_VARIABLE} to a direct connection as the owner of \
+                 public.businesses (`postgres` on Supabase)"
+            ))
+        })?;
+        Ok(Admin::new(self.config(Some(url))?))
+    }
+
+    /// The service login, where there is one.
+    pub(crate) fn service(&self) -> Result<Config> {
+        let has_own = crate::config::URL_VARIABLES.iter().any(|name| self.variable(name).is_some());
+        let admin = || self.variable(ADMIN_URL_VARIABLE).filter(|_| !has_own);
+        self.config(self.connection.url.clone().or_else(admin))
+    }
+
+    /// As [`service`](Self::service), without falling back to another login.
+    pub(crate) fn service_only(&self) -> Result<Option<Config>> {
+        match self.variable("APP_SECRETS_URL") {
+            Some(url) => self.config(Some(url)).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn config(&self, url: Option<String>) -> Result<Config> {
+        let user = self.variable("USER").or_else(|| self.variable("USERNAME"));
+        let options = Options {
+            url: url.map(Into::into),
+            ca: self.connection.ca.clone(),
+            allow_insecure: self.connection.allow_insecure,
+            max_connections: Some(1),
+            timeout_ms: self.connection.timeout_ms,
+            pooler: Pooler::Auto,
+            application_name: Some("app-secrets".into()),
+            actor: user.map(|user| format!("cli:{user}")),
+        };
+        Config::new(options, |name| self.variable(name))
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        (self.terminal.env)(name).filter(|value| !value.trim().is_empty())
+    }
+
+    fn warn_of_password(&mut self) {
+        let has_password = self
+            .connection
+            .url
+            .as_ref()
+            .is_some_and(|url| url::Url::parse(url).is_ok_and(|url| url.password().is_some()));
+        if has_password {
+            self.terminal.note(format!(
+                "warning: everybody on this machine can read the password of --url in the process list; set \
+                 {ADMIN_URL_VARIABLE} or APP_SECRETS_URL instead"
+            ));
+        }
+    }
+
+    /// Shows a result, in the form that was asked for.
+    pub(crate) fn show(&mut self, text: impl FnOnce() -> String, content: impl FnOnce() -> Value) {
+        let result = if self.is_json { json::document(self.name, content()) } else { text() };
+        self.terminal.say(result);
+    }
+
+    fn fail(&mut self, error: &Error) {
+        let text = match self.is_json {
+            true => json::document(self.name, json::error(error)),
+            false => format!("{} {error}", "error:"),
+        };
+        self.terminal.note(text);
+    }
+}
+
+const fn name_of(command: &Command) -> &'static str {
+    match command {
+        Command::Status => "status",
+        Command::Migrate(_) => "migrate",
+        Command::Verify => "verify",
+        Command::Scrub(_) => "scrub",
+        Command::Rollback(_) => "rollback",
+        Command::Doctor => "doctor",
+        Command::List { .. } => "list",
+        Command::Get { .. } => "get",
+        Command::Set(_) => "set",
+        Command::Unset { .. } => "unset",
+        Command::Import(_) => "import",
+        Command::History { .. } => "history",
+        Command::Completions { .. } => "completions",
+    }
+}

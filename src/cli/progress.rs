@@ -1,0 +1,116 @@
+//! Shows how far it is: a bar on a terminal, plain lines elsewhere, on stderr.
+
+use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::show::{count, duration};
+use crate::migrate::{Event, File, Progress};
+
+/// Between two plain lines.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+pub(super) struct Display {
+    /// Not shown where stderr is no terminal.
+    bar: ProgressBar,
+    is_terminal: bool,
+    last_line: Mutex<Option<Instant>>,
+}
+
+impl Display {
+    pub(super) fn new(is_terminal: bool, what: &'static str) -> Self {
+        let target = if is_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(None, target);
+        let style = ProgressStyle::with_template("{prefix} {bar:30} {percent:>3} % {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_prefix(what);
+        Self { bar, is_terminal, last_line: Mutex::new(None) }
+    }
+
+    pub(super) fn show(&self, event: &Event) {
+        match event {
+            Event::Waiting { holders } => {
+                let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
+                self.line(&format!("waiting for another migrator: {}", holders.join(", ")));
+            }
+            Event::Started { version, title } => self.line(&format!("{version:03}  {title} …")),
+            Event::Retrying { what, blockers, pause } => {
+                let blockers: Vec<String> = blockers.iter().map(ToString::to_string).collect();
+                let by =
+                    if blockers.is_empty() { String::new() } else { format!(" by {}", blockers.join(", ")) };
+                self.line(&format!("     {what} is held up{by}; again in {} ms", pause.as_millis()));
+            }
+            Event::Batch(progress) => self.batch(progress),
+            Event::Applied { version, elapsed } => {
+                self.bar.finish_and_clear();
+                let name = File::of_version(*version).map_or("", |file| file.name);
+                self.line(&format!("{version:03}  {name} applied ({})", duration(*elapsed)));
+            }
+            Event::Warning(warning) => self.line(&format!("warning: {warning}")),
+        }
+    }
+
+    pub(super) fn line(&self, line: &str) {
+        if self.is_terminal {
+            self.bar.suspend(|| eprint_line(line));
+        } else {
+            eprint_line(line);
+        }
+    }
+
+    pub(super) fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn batch(&self, progress: &Progress) {
+        let text = text(progress);
+        if self.is_terminal {
+            self.bar.set_length(progress.total.unsigned_abs());
+            self.bar.set_position(progress.done.unsigned_abs());
+            self.bar.set_message(text);
+            return;
+        }
+        let mut last = self.last_line.lock().unwrap_or_else(PoisonError::into_inner);
+        // The first one is due after a while: what is done sooner needs no progress.
+        let due = last.get_or_insert_with(Instant::now);
+        if due.elapsed() >= LINE_EVERY {
+            *due = Instant::now();
+            eprint_line(&format!("     {text}"));
+        }
+    }
+}
+
+fn eprint_line(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+fn text(progress: &Progress) -> String {
+    let left = progress.left.map_or_else(String::new, |left| format!(", {} left", duration(left)));
+    #[allow(clippy::cast_possible_truncation)]
+    let rate = progress.per_second.round() as i64;
+    format!(
+        "{} of {} businesses, {} secrets/s{left}",
+        count(progress.done),
+        count(progress.total),
+        count(rate)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_how_far_how_fast_and_how_long() {
+        let progress = Progress {
+            done: 25_000,
+            total: 100_000,
+            secrets: 200_000,
+            per_second: 6_120.4,
+            left: Some(Duration::from_secs(98)),
+        };
+        assert_eq!(text(&progress), "25,000 of 100,000 businesses, 6,120 secrets/s, 1 min 38 s left");
+    }
+}

@@ -1,0 +1,175 @@
+//! The commands of the service login. Values come from stdin, a file or a prompt without echo, and go out with
+//! `get --reveal` only.
+
+use std::io::Read;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::args::{Import, Set};
+use super::commands::unreadable;
+use super::exit::Exit;
+use super::show::{json, secrets};
+use super::{Context, envfile};
+use crate::catalogue::SecretName;
+use crate::client::Client;
+use crate::error::{Error, Result};
+use crate::value;
+
+/// What is read of stdin or a file: more than any value or .env file of ours can have.
+const MOST: u64 = 4 * 1024 * 1024;
+
+impl Context<'_> {
+    fn client(&self) -> Result<Client> {
+        Ok(Client::new(self.service()?))
+    }
+
+    pub(super) async fn list(&mut self, business: &str) -> Result<Exit> {
+        let listed = self.client()?.list(value::business_id(business)?).await?;
+        self.show(|| secrets::listed(&listed), || json::listed(&listed));
+        Ok(Exit::Ok)
+    }
+
+    pub(super) async fn get(&mut self, business: &str, name: &str, reveal: bool) -> Result<Exit> {
+        let business = value::business_id(business)?;
+        let name: SecretName = name.parse()?;
+        if reveal && self.is_json {
+            return Err(Error::Refused("--json never holds a value: leave it out with --reveal".into()));
+        }
+        let client = self.client()?;
+        if !reveal {
+            let listed = client.list(business).await?;
+            if let Some(secret) = listed.iter().find(|secret| secret.name == name) {
+                self.show(|| secrets::masked(secret), || json::one(secret));
+            }
+            return Ok(Exit::Ok);
+        }
+        let Some(value) = client.get(business, name).await? else {
+            return Err(Error::InvalidArgument(format!("{name} is not set for this business")));
+        };
+        // Nothing but the value where it goes into another program.
+        let end = if self.terminal.out_is_terminal { "\n" } else { "" };
+        let _ = write!(self.terminal.out, "{}{end}", value.expose_secret());
+        let _ = self.terminal.out.flush();
+        Ok(Exit::Ok)
+    }
+
+    pub(super) async fn set(&mut self, arguments: Set) -> Result<Exit> {
+        if !arguments.value.is_empty() {
+            return Err(Error::Refused(
+                "nothing was changed: a value on the command line is in the process list and the shell's history. \
+                 Rotate it, and pipe the new one to this command"
+                    .into(),
+            ));
+        }
+        let business = value::business_id(&arguments.business)?;
+        let name: SecretName = arguments.name.parse()?;
+        let text = match &arguments.file {
+            Some(path) => {
+                let file = std::fs::File::open(path).map_err(|error| unreadable("the file", &error))?;
+                read_text(file)?
+            }
+            None => self.read_value(name)?,
+        };
+        let value = value::normalise(&text)?;
+        if value.is_none() {
+            return Err(Error::InvalidValue { why: "the value is blank: `unset` clears a secret".into() });
+        }
+        self.write(business, name, value, arguments.expected_version).await
+    }
+
+    pub(super) async fn unset(&mut self, business: &str, name: &str, expected: Option<i64>) -> Result<Exit> {
+        self.write(value::business_id(business)?, name.parse()?, None, expected).await
+    }
+
+    async fn write(
+        &mut self,
+        business: uuid::Uuid,
+        name: SecretName,
+        value: Option<SecretString>,
+        expected: Option<i64>,
+    ) -> Result<Exit> {
+        let done = if value.is_some() { "set" } else { "cleared" };
+        let version = self.client()?.set(business, name, value, expected).await?;
+        self.show(
+            || format!("{name} is {done}, at version {version}."),
+            || json!({ "name": name.as_str(), "versions": { name.as_str(): version } }),
+        );
+        Ok(Exit::Ok)
+    }
+
+    fn read_value(&mut self, name: SecretName) -> Result<Zeroizing<String>> {
+        match &mut self.terminal.person {
+            Some(person) => {
+                let asked = person.secret(&format!("{} ({name}), not shown: ", name.entry().label));
+                asked.map_err(|error| unreadable("the value", &error))
+            }
+            None => read_text(&mut self.terminal.input),
+        }
+    }
+
+    pub(super) async fn import(&mut self, arguments: Import) -> Result<Exit> {
+        let business = value::business_id(&arguments.business)?;
+        let is_stdin = arguments.file.as_os_str() == "-";
+        let text = if is_stdin {
+            read_text(&mut self.terminal.input)?
+        } else {
+            let file =
+                std::fs::File::open(&arguments.file).map_err(|error| unreadable("the file", &error))?;
+            read_text(file)?
+        };
+        let plan = envfile::read(&text)?;
+        drop(text);
+        let client = self.client()?;
+        let current = client.list(business).await?;
+        if !self.is_json {
+            self.terminal.say(secrets::plan(&plan, &current));
+        }
+        let names: Vec<&str> = plan.entries.iter().map(|entry| entry.name.as_str()).collect();
+        if arguments.dry_run {
+            self.show(|| "Nothing was changed.".into(), || json!({ "dryRun": true, "names": names }));
+            return Ok(Exit::Ok);
+        }
+        if !arguments.yes {
+            self.agree(is_stdin)?;
+        }
+        // What was shown as the state before must still be it.
+        let version =
+            |name| current.iter().find(|secret| secret.name == name).map_or(0, |secret| secret.version);
+        let expected = plan.entries.iter().map(|entry| (entry.name, version(entry.name))).collect();
+        let values = plan.entries.into_iter().map(|entry| (entry.name, Some(entry.value))).collect();
+        let versions = client.set_many(business, values, expected).await?;
+        let object = || {
+            let pairs = versions.iter().map(|(name, version)| (name.as_str().to_owned(), json!(version)));
+            json!({ "versions": pairs.collect::<serde_json::Map<_, _>>() })
+        };
+        self.show(|| format!("Set {} secrets, all in one transaction.", versions.len()), object);
+        Ok(Exit::Ok)
+    }
+
+    fn agree(&mut self, stdin_is_taken: bool) -> Result<()> {
+        let refused = |why: &str| Err(Error::Refused(format!("nothing was changed: {why}")));
+        match &mut self.terminal.person {
+            Some(person) if !stdin_is_taken => {
+                let answer =
+                    person.answer("Set these? [y/N] ").map_err(|error| unreadable("the answer", &error))?;
+                if matches!(answer.as_str(), "y" | "Y" | "yes") {
+                    Ok(())
+                } else {
+                    refused("the answer was no")
+                }
+            }
+            _ => refused("nobody is there to ask; pass --yes"),
+        }
+    }
+}
+
+/// All of it, in memory that is wiped, without growing through copies.
+fn read_text(mut source: impl Read) -> Result<Zeroizing<String>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(128 * 1024));
+    source.by_ref().take(MOST).read_to_end(&mut bytes).map_err(|error| unreadable("the value", &error))?;
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|_| Error::InvalidValue { why: "the value is not UTF-8: a key is text".into() })?;
+    Ok(Zeroizing::new(text.to_owned()))
+}

@@ -1,0 +1,211 @@
+//! JSON of every command. Its shape is a contract: `version` grows when a field changes its meaning or goes.
+
+use serde_json::{Map, Value, json};
+
+use crate::error::Error;
+use crate::migrate::{
+    Change, FileState, Finding, Migrated, Next, Plan, RolledBack, ScrubPlan, Scrubbed, Status, Verification,
+};
+use crate::store::Listed;
+use crate::timestamp::Timestamp;
+
+const VERSION: i32 = 1;
+
+/// `{"version": 1, "command": …, …}`
+pub(in crate::cli) fn document(command: &str, content: Value) -> String {
+    let mut document = Map::new();
+    document.insert("version".into(), VERSION.into());
+    document.insert("command".into(), command.into());
+    match content {
+        Value::Object(fields) => document.extend(fields),
+        other => {
+            document.insert("result".into(), other);
+        }
+    }
+    Value::Object(document).to_string()
+}
+
+pub(in crate::cli) fn error(error: &Error) -> Value {
+    json!({ "error": { "code": error.code().as_str(), "message": error.to_string() } })
+}
+
+fn at(at: Option<Timestamp>) -> Value {
+    at.map_or(Value::Null, |at| at.to_string().into())
+}
+
+fn seconds(time: std::time::Duration) -> Value {
+    json!((time.as_secs_f64() * 1000.0).round() / 1000.0)
+}
+
+pub(in crate::cli) fn next(next: Next) -> Value {
+    match next {
+        Next::Migrate => "migrate",
+        Next::Reapply => "migrate --reapply",
+        Next::Verify => "verify",
+        Next::DropLegacy => "migrate --drop-legacy",
+        Next::Rollback => "rollback",
+        Next::Scrub => "scrub",
+        Next::Nothing => return Value::Null,
+    }
+    .into()
+}
+
+pub(in crate::cli) fn status(status: &Status) -> Value {
+    let files = status.files.iter().map(|file| {
+        json!({
+            "version": file.version,
+            "file": file.file,
+            "state": match file.state {
+                FileState::Pending => "pending",
+                FileState::Applied => "applied",
+                FileState::AppliedUnchecked => "applied_unchecked",
+                FileState::Edited => "edited",
+            },
+            "appliedAt": at(file.applied_at),
+            "appliedBy": file.applied_by,
+        })
+    });
+    let statements = status.statements.as_ref().map(|statements| {
+        let one = |s: &crate::migrate::Statement| json!({ "user": s.user, "calls": s.calls, "text": s.text });
+        statements.iter().map(one).collect::<Vec<_>>()
+    });
+    json!({
+        "database": status.database,
+        "files": files.collect::<Vec<_>>(),
+        "businesses": { "total": status.businesses, "done": status.done },
+        "mismatches": status.mismatched,
+        "plaintextColumns": status.plaintext_columns.iter().map(|name| name.as_str()).collect::<Vec<_>>(),
+        "rollingBack": status.is_rolling_back,
+        "legacyStatements": statements,
+        "pending": status.is_pending(),
+        "next": next(status.next),
+    })
+}
+
+fn finding(finding: &Finding) -> Value {
+    json!({ "count": finding.count, "samples": finding.samples })
+}
+
+pub(in crate::cli) fn verification(found: &Verification) -> Value {
+    let columns = found.columns.as_ref().map(|columns| {
+        let one = |column: &crate::migrate::ColumnProof| {
+            json!({
+                "name": column.name,
+                "plaintext": column.legacy_values,
+                "sealed": column.sealed_values,
+                "mismatched": column.mismatched,
+                "businessIds": column.business_ids.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            })
+        };
+        columns.iter().map(one).collect::<Vec<_>>()
+    });
+    json!({
+        "verified": found.is_sound(),
+        "mismatched": found.mismatched(),
+        "columns": columns,
+        "dangling": finding(&found.dangling),
+        "undecryptable": finding(&found.undecryptable),
+        "unsealed": finding(&found.unsealed),
+        "orphans": finding(&found.orphans),
+        "idleTriggers": found.idle_triggers,
+        "legacyWrites": {
+            "count": found.legacy_writes.count,
+            "lastAt": at(found.legacy_writes.last_at),
+            "writers": found.legacy_writes.writers,
+        },
+    })
+}
+
+pub(in crate::cli) fn plan(plan: &Plan) -> Value {
+    json!({
+        "dryRun": true,
+        "files": plan.files.iter().map(|file| file.file_name()).collect::<Vec<_>>(),
+        "businesses": plan.businesses,
+        "plaintextValues": plan.plaintext_values,
+        "warnings": plan.warnings,
+    })
+}
+
+pub(in crate::cli) fn migrated(migrated: &Migrated) -> Value {
+    json!({
+        "applied": migrated.applied,
+        "businesses": migrated.businesses,
+        "secrets": migrated.secrets,
+        "seconds": seconds(migrated.elapsed),
+        "stoppedIn": migrated.stopped_in,
+    })
+}
+
+pub(in crate::cli) fn rolled_back(outcome: &RolledBack) -> Value {
+    json!({
+        "needed": !outcome.was_not_needed,
+        "secrets": outcome.secrets,
+        "mismatched": outcome.lost,
+        "seconds": seconds(outcome.elapsed),
+        "stopped": outcome.is_stopped,
+    })
+}
+
+pub(in crate::cli) fn scrub_plan(plan: &ScrubPlan) -> Value {
+    let tables = plan.tables.iter().map(|(name, bytes)| json!({ "name": name, "bytes": bytes }));
+    json!({
+        "database": plan.database,
+        "tables": tables.collect::<Vec<_>>(),
+        "estimatedSeconds": plan.estimate.as_secs(),
+        "done": plan.is_done,
+    })
+}
+
+pub(in crate::cli) fn scrubbed(outcome: &Scrubbed) -> Value {
+    let tables = outcome.tables.iter().map(|table| {
+        json!({
+            "name": table.table,
+            "bytesBefore": table.before,
+            "bytesAfter": table.after,
+            "seconds": seconds(table.elapsed),
+        })
+    });
+    let search = outcome.search.map(|s| json!({ "bytes": s.bytes, "values": s.values, "found": s.found }));
+    let rotate = outcome.rotate.iter().map(|key| {
+        json!({ "name": key.name.as_str(), "provider": key.name.entry().label, "businesses": key.businesses })
+    });
+    json!({
+        "tables": tables.collect::<Vec<_>>(),
+        "search": search,
+        "rotate": rotate.collect::<Vec<_>>(),
+        "stopped": outcome.is_stopped,
+    })
+}
+
+pub(in crate::cli) fn listed(secrets: &[Listed]) -> Value {
+    json!({ "secrets": secrets.iter().map(one).collect::<Vec<_>>() })
+}
+
+pub(in crate::cli) fn one(secret: &Listed) -> Value {
+    json!({
+        "name": secret.name.as_str(),
+        "isSet": secret.is_set,
+        "last4": secret.last4,
+        "version": secret.version,
+        "updatedAt": at(secret.updated_at),
+    })
+}
+
+pub(in crate::cli) fn history(changes: &[Change]) -> Value {
+    let changes = changes.iter().map(|change| {
+        json!({
+            "id": change.id,
+            "at": change.at.to_string(),
+            "businessId": change.business.to_string(),
+            "name": change.name,
+            "action": change.action,
+            "version": change.version,
+            "login": change.login,
+            "jwtSub": change.jwt_sub,
+            "applicationName": change.application,
+            "actor": change.actor,
+            "origin": change.origin,
+        })
+    });
+    json!({ "changes": changes.collect::<Vec<_>>() })
+}

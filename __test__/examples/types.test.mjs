@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
@@ -30,7 +30,10 @@ test('the consumers use the package as its types say', async () => {
 })
 
 test('a provider or a name that does not exist is found', async (t) => {
-  const wrong = join(temporaryFolder(t, examples), 'wrong.mjs')
+  const folder = temporaryFolder(t)
+  mkdirSync(join(folder, 'node_modules/@app'), { recursive: true })
+  symlinkSync(join(examples, '../..'), join(folder, 'node_modules/@app/secrets'))
+  const wrong = join(folder, 'wrong.mjs')
   writeFileSync(
     wrong,
     `import { get, getProviderKey } from '@app/secrets'

@@ -17,9 +17,9 @@ const standIns = {
   '@supabase/supabase-js': 'supabase.mjs',
 }
 
-/** Removed after the test. `inside` the examples the package's own name resolves. */
-export function temporaryFolder(t, inside = tmpdir()) {
-  const folder = mkdtempSync(join(inside, 'app-secrets-examples-'))
+/** Removed after the test. */
+export function temporaryFolder(t) {
+  const folder = mkdtempSync(join(tmpdir(), 'app-secrets-examples-'))
   t.after(() => rmSync(folder, { recursive: true, force: true }))
   return folder
 }

@@ -14,8 +14,15 @@ const businessId = process.env.BUSINESS_ID
 
 ipcMain.handle('youtube:search', (_event, text) => youtube.search(businessId, String(text)))
 
+const file = (path) => fileURLToPath(new URL(path, import.meta.url))
+
 await app.whenReady()
 const window = new BrowserWindow({
-  webPreferences: { contextIsolation: true, sandbox: true, nodeIntegration: false },
+  webPreferences: {
+    preload: file('preload.cjs'),
+    contextIsolation: true,
+    sandbox: true,
+    nodeIntegration: false,
+  },
 })
-await window.loadFile(fileURLToPath(new URL('../dist/index.html', import.meta.url)))
+await window.loadFile(file('../dist/index.html'))

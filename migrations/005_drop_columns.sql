@@ -2,9 +2,8 @@
 --
 -- What     Proves in this very transaction that every plaintext value equals what Vault decrypts to, or raises AS006 with
 --          counts and ids and changes nothing; then drops the sync and the eight columns.
--- Locks    None while it compares everything. Then the sync lock, which writers of keys wait for, while it looks again at
---          what was written meanwhile; then ACCESS EXCLUSIVE on both tables for one more such look and the catalogue
---          change, which rewrites nothing.
+-- Locks    None while it compares everything. Then ACCESS EXCLUSIVE on both tables while it looks again at what was written
+--          meanwhile and changes the catalogue, which rewrites nothing. It waits 100 ms at a time for them.
 -- Again?   Safe: once recorded it does nothing. Columns that views of yours use are not dropped but named in the error.
 -- After    The plaintext is still in the table's pages until they are rewritten (`npm run scrub`), and in WAL, backups and
 --          replicas after that: rotate the keys at their providers.
@@ -70,22 +69,33 @@ revoke all on function app_secrets.require_verified_since(pg_snapshot) from publ
 do $$
 declare
     v_seen pg_catalog.pg_snapshot;
+    v_seen_again pg_catalog.pg_snapshot;
 begin
     if exists (select from app_secrets.migrations m where m.version = 5) then
         return;
     end if;
     v_seen := pg_catalog.pg_current_snapshot();
     perform app_secrets.require_verified();
-
-    perform app_secrets.lock_sync();
+    -- Once more, so that little is left to do under the locks.
+    v_seen_again := pg_catalog.pg_current_snapshot();
     perform app_secrets.require_verified_since(v_seen);
-    v_seen := pg_catalog.pg_current_snapshot();
 
-    -- In the order in which readers through the policies lock them. Around the triggers (session_replication_role) a key
-    -- could still be written until now.
-    lock table public.business_secrets in access exclusive mode;
-    lock table public.businesses in access exclusive mode;
-    perform app_secrets.require_verified_since(v_seen);
+    -- Writers hold one table and want the other, from either side, so whoever waits for both can deadlock with them. It
+    -- waits for less than deadlock_timeout, lets go and tries again: none of them is ever the victim.
+    for v_attempt in 1 .. 50 loop
+        begin
+            set local lock_timeout = '100ms';
+            lock table public.business_secrets in access exclusive mode;
+            lock table public.businesses in access exclusive mode;
+            exit;
+        exception when lock_not_available then
+            if v_attempt = 50 then
+                raise;
+            end if;
+            perform pg_catalog.pg_sleep(0.05);
+        end;
+    end loop;
+    perform app_secrets.require_verified_since(v_seen_again);
 
     perform app_secrets.remove_sync();
     alter table public.businesses

@@ -305,7 +305,7 @@ onEachMajor('sealing', async (t, major) => {
     const others = await db.query("select id from vault.secrets where name not like 'business\\_secrets/%'")
     await db.query('truncate public.business_secrets')
     assert.deepEqual(await db.query('select id from vault.secrets'), others)
-    assert.equal(others.length, 1)
+    assert.ok(others.length > 0)
     assert.deepEqual(await versions(db, id), { gemini_api_key: 2, google_drive_folder_id: 2 })
     await insertSecrets(db, id, { gemini_api_key: 'again' })
     assert.deepEqual(await versions(db, id), { gemini_api_key: 3, google_drive_folder_id: 2 })

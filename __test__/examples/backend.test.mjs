@@ -149,21 +149,19 @@ test('the backend', async (t) => {
   })
 
   await t.test('a secret that cannot be decrypted answers 409; the others still work', async () => {
-    const reference = await db.one(
-      'select global_sms_api_key as id from public.business_secrets where business_id = $1',
-      [business],
+    const damaged = ['global_sms_api_key', 'gemini_api_key'].map(
+      (name) => `business_secrets/${business}/${name}`,
     )
-    await db.query(
-      "update vault.secrets set secret = encode('damaged, and long enough to be a message', 'base64') where id = $1",
-      [reference.id],
-      'supabase_admin',
-    )
-    const damaged = await call('POST', '/api/sms', { to: '+4912345', text: 'hi' })
-    assert.deepEqual([damaged.status, damaged.body.error], [409, 'DECRYPT_FAILED'])
+    const text =
+      "update vault.secrets set secret = encode(repeat('damaged', 10)::bytea, 'base64') where name = any ($1)"
+    await db.query(text, [damaged], 'supabase_admin')
+    const { status, body } = await call('POST', '/api/sms', { to: '+4912345', text: 'hi' })
+    assert.deepEqual([status, body.error], [409, 'DECRYPT_FAILED'])
     answer = () => ({ body: { messages: [{ id: 'wa-2' }] } })
-    assert.equal(
-      (await call('POST', '/api/whatsapp', { sender: '1', to: '+4912345', text: 'hi' })).status,
-      202,
-    )
+    const sent = await call('POST', '/api/whatsapp', { sender: '1', to: '+4912345', text: 'hi' })
+    assert.equal(sent.status, 202)
+    answer = () => ({})
+    const validated = await call('GET', '/api/system/validate-integrations')
+    assert.deepEqual(validated.body.accepted, { gemini: false, grok: true })
   })
 })

@@ -11,29 +11,29 @@ const probes = {
   grok: ['https://api.x.ai/v1/api-key', (key) => ({ authorization: `Bearer ${key}` })],
 }
 
-async function isAccepted(provider, key, fetch = globalThis.fetch) {
+/** Whether the provider takes the key; null where there is none, or where it cannot be told. */
+async function isAccepted(businessId, provider, fetch = globalThis.fetch) {
   const [url, headers] = probes[provider]
   try {
+    const key = await secrets.getProviderKey(businessId, provider)
+    if (!key) return null
     const response = await fetch(url, { headers: headers(key), signal: AbortSignal.timeout(5_000) })
+    if (response.ok) return true
     // Anything but a clear no says nothing of the key.
-    return response.ok ? true : [400, 401, 403].includes(response.status) ? false : null
-  } catch {
-    return null
+    return [400, 401, 403].includes(response.status) ? false : null
+  } catch (error) {
+    // There is one, but nobody can use it any more.
+    return error.code === 'DECRYPT_FAILED' ? false : null
   }
 }
 
 module.exports = {
   'GET /api/system/validate-integrations': async ({ businessId, fetch }) => {
-    const [integrations, keys] = await Promise.all([
+    const [integrations, gemini, grok] = await Promise.all([
       secrets.getIntegrationStatus(businessId),
-      secrets.getBusinessApiKeys(businessId),
+      isAccepted(businessId, 'gemini', fetch),
+      isAccepted(businessId, 'grok', fetch),
     ])
-    const accepted = await Promise.all(
-      Object.keys(probes).map(async (provider) => [
-        provider,
-        keys[provider] ? await isAccepted(provider, keys[provider], fetch) : null,
-      ]),
-    )
-    return { status: 200, body: { integrations, accepted: Object.fromEntries(accepted) } }
+    return { status: 200, body: { integrations, accepted: { gemini, grok } } }
   },
 }

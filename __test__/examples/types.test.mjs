@@ -26,7 +26,7 @@ function check(paths) {
 }
 
 test('the consumers use the package as its types say', async () => {
-  await check(files)
+  await check(files).catch(({ stdout }) => assert.fail(stdout))
 })
 
 test('a provider or a name that does not exist is found', async (t) => {

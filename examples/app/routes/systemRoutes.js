@@ -11,7 +11,12 @@ const probes = {
   grok: ['https://api.x.ai/v1/api-key', (key) => ({ authorization: `Bearer ${key}` })],
 }
 
-/** Whether the provider takes the key; null where there is none, or where it cannot be told. */
+/**
+ * Whether the provider takes the key; null where there is none, or where it cannot be told.
+ *
+ * @param {string} businessId
+ * @param {'gemini' | 'grok'} provider
+ */
 async function isAccepted(businessId, provider, fetch = globalThis.fetch) {
   const [url, headers] = probes[provider]
   try {

@@ -21,7 +21,7 @@ const options =
   '--noEmit --allowJs --checkJs --strict --noImplicitAny false --module nodenext --target es2023'
 
 function check(paths) {
-  const args = [tsc, '--ignoreConfig', ...options.split(' '), '--types', 'node', '--skipLibCheck', ...paths]
+  const args = [tsc, '--ignoreConfig', ...options.join(' ').split(' '), ...paths]
   return promisify(execFile)(process.execPath, args, { cwd: examples })
 }
 

@@ -4,11 +4,14 @@ const secrets = require('@app/secrets')
 
 /** The cheapest request that a key is needed for. */
 const probes = {
-  gemini: [
-    'https://generativelanguage.googleapis.com/v1beta/models?pageSize=1',
-    (key) => ({ 'x-goog-api-key': key }),
-  ],
-  grok: ['https://api.x.ai/v1/api-key', (key) => ({ authorization: `Bearer ${key}` })],
+  gemini: {
+    url: 'https://generativelanguage.googleapis.com/v1beta/models?pageSize=1',
+    headers: (key) => ({ 'x-goog-api-key': key }),
+  },
+  grok: {
+    url: 'https://api.x.ai/v1/api-key',
+    headers: (key) => ({ authorization: `Bearer ${key}` }),
+  },
 }
 
 /**
@@ -18,7 +21,7 @@ const probes = {
  * @param {'gemini' | 'grok'} provider
  */
 async function isAccepted(businessId, provider, fetch = globalThis.fetch) {
-  const [url, headers] = probes[provider]
+  const { url, headers } = probes[provider]
   try {
     const key = await secrets.getProviderKey(businessId, provider)
     if (!key) return null

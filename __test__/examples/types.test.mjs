@@ -17,11 +17,13 @@ const files = [
   'electron/services/YouTubeService.mjs',
   'scripts/reseal.js',
 ]
-const options =
-  '--noEmit --allowJs --checkJs --strict --noImplicitAny false --module nodenext --target es2023'
+const options = [
+  '--noEmit --allowJs --checkJs --strict --noImplicitAny false --useUnknownInCatchVariables false',
+  '--module nodenext --target es2023 --types node --skipLibCheck --ignoreConfig',
+]
 
 function check(paths) {
-  const args = [tsc, '--ignoreConfig', ...options.join(' ').split(' '), ...paths]
+  const args = [tsc, ...options.join(' ').split(' '), ...paths]
   return promisify(execFile)(process.execPath, args, { cwd: examples })
 }
 

@@ -5,6 +5,8 @@
 
 mod cache;
 pub mod catalogue;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod client;
 pub mod config;
 mod consumers;

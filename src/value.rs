@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_nul_character_is_refused_without_repeating_the_value() {
-        let error = normalise("sk_live\04711").unwrap_err();
+        let error = normalise("sk_live\u{0}4711").unwrap_err();
         assert_eq!(error.code(), Code::InvalidValue);
         assert!(!error.to_string().contains("4711"));
     }

@@ -5,6 +5,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use app_secrets::{Code, Options, SecretName};
+use sqlx::{Connection, Executor};
 use support::proxy::{EXECUTE, Proxy};
 use support::{admin, client, new_business, patient, plain, secret, service_url};
 
@@ -17,7 +18,7 @@ fn through(proxy: &Proxy, options: Options) -> app_secrets::Client {
 #[tokio::test]
 async fn a_server_that_hangs_is_given_up_at_the_deadline_and_the_next_call_starts_afresh() {
     let proxy = Proxy::to(&service_url()).await;
-    let client = through(&proxy, Options { timeout_ms: Some(700), ..Options::default() });
+    let client = through(&proxy, Options { timeout_ms: Some(1000), ..Options::default() });
     let business = new_business(&mut admin().await).await;
     client.get(business, NAME).await.unwrap();
 
@@ -27,10 +28,53 @@ async fn a_server_that_hangs_is_given_up_at_the_deadline_and_the_next_call_start
     assert_eq!(read.unwrap_err().code(), Code::Timeout);
     assert_eq!(list.unwrap_err().code(), Code::Timeout);
     assert_eq!(queued.unwrap_err().code(), Code::Timeout);
-    assert!(begun.elapsed() < Duration::from_millis(1400), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_millis(2000), "{:?}", begun.elapsed());
 
     proxy.hang(false);
     client.get(business, NAME).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_attempt_to_connect_that_hangs_fails_nobody_who_came_after_it() {
+    let proxy = Proxy::to(&service_url()).await;
+    let client = through(&proxy, Options { timeout_ms: Some(1500), ..Options::default() });
+    let business = new_business(&mut admin().await).await;
+
+    proxy.hang(true);
+    let early = client.get(business, NAME);
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(1000)).await;
+        proxy.hang(false);
+        client.list(business).await
+    };
+    let (early, late) = tokio::join!(early, late);
+    assert!(early.unwrap_err().is_transient());
+    late.unwrap();
+}
+
+#[tokio::test]
+async fn statements_that_wait_hold_up_nobody_else() {
+    let mut admin = admin().await;
+    let businesses = support::new_businesses(&mut admin, 3).await;
+    let client = client(patient());
+    client.set(businesses[0], NAME, secret("kept"), None).await.unwrap();
+
+    let mut blocker = admin.begin().await.unwrap();
+    blocker.execute("lock table public.business_secrets in exclusive mode").await.unwrap();
+    let blocked = businesses.iter().map(|business| {
+        let (client, business) = (client.clone(), *business);
+        tokio::spawn(async move { client.set(business, NAME, secret("late"), None).await })
+    });
+    let blocked: Vec<_> = blocked.collect();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let read = tokio::time::timeout(Duration::from_secs(5), client.get(businesses[0], NAME)).await.unwrap();
+    assert_eq!(plain(read.unwrap()).as_deref(), Some("kept"));
+    assert!(blocked.iter().all(|write| !write.is_finished()));
+
+    blocker.rollback().await.unwrap();
+    for write in blocked {
+        write.await.unwrap().unwrap();
+    }
 }
 
 #[tokio::test]
@@ -143,6 +187,7 @@ async fn a_wrong_password_is_permission_denied_at_once() {
 async fn a_server_that_cannot_be_verified_is_refused() {
     let url = service_url();
     let separator = if url.contains('?') { '&' } else { '?' };
-    let client = client(Options { url: Some(format!("{url}{separator}sslmode=verify-full").into()), ..patient() });
+    let client =
+        client(Options { url: Some(format!("{url}{separator}sslmode=verify-full").into()), ..patient() });
     assert_eq!(client.ping().await.unwrap_err().code(), Code::UnsafeConnection);
 }

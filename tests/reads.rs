@@ -56,7 +56,9 @@ async fn an_undecryptable_secret_never_fails_its_neighbours() {
     assert_eq!(lost.unwrap_err().code(), Code::DecryptFailed);
     assert_eq!(plain(kept.unwrap()).as_deref(), Some("sk"));
 
-    let both = client.get_many(business, NameSet::from_iter([SecretName::GrokApiKey, SecretName::GeminiApiKey])).await;
+    let both = client
+        .get_many(business, NameSet::from_iter([SecretName::GrokApiKey, SecretName::GeminiApiKey]))
+        .await;
     let message = both.unwrap_err().to_string();
     assert!(message.starts_with("grok_api_key cannot be decrypted"), "{message}");
 

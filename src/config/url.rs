@@ -149,11 +149,10 @@ fn ssl_mode(value: &str) -> Result<SslMode> {
         "disable" => SslMode::Disable,
         "allow" => SslMode::Allow,
         "prefer" => SslMode::Prefer,
-        "require" => SslMode::Require,
+        // `no-verify` is node-postgres's word for an unverified connection.
+        "require" | "no-verify" => SslMode::Require,
         "verify-ca" => SslMode::VerifyCa,
         "verify-full" => SslMode::VerifyFull,
-        // `no-verify` is node-postgres's word for an unverified connection.
-        "no-verify" => SslMode::Require,
         _ => {
             return Err(malformed(
                 "`sslmode` is none of disable, allow, prefer, require, verify-ca, verify-full",

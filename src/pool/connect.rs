@@ -22,7 +22,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(25);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Connections end of themselves so that poolers and failovers can move them.
-const LIFETIME: Duration = Duration::from_secs(30 * 60);
+const LIFETIME: Duration = Duration::from_mins(30);
 
 /// A connection that was silent for longer is asked for a sign of life before a write is entrusted to it: a write
 /// that vanishes in a connection the server has closed could not be repeated. Reads can.

@@ -46,13 +46,14 @@ impl Pool {
     /// Reads secrets of one business, all in one snapshot. An identical read under way is joined.
     pub(crate) async fn read(&self, business: Uuid, names: NameSet) -> Result<Readings> {
         let deadline = self.deadline();
-        loop {
-            let landing = self.shared.submit_read(business, names, deadline)?;
-            match self.landed(landing, deadline).await {
-                // The read that was joined had less time left than this one.
-                Err(Error::Timeout { .. }) if Instant::now() < deadline => {}
-                outcome => return outcome,
+        let (landing, joined) = self.shared.submit_read(business, names, deadline)?;
+        match self.landed(landing, deadline).await {
+            // Somebody else's read failed with the time that it had left: this one may have more.
+            Err(error) if joined && error.is_transient() && Instant::now() < deadline => {
+                let (landing, _) = self.shared.submit_read(business, names, deadline)?;
+                self.landed(landing, deadline).await
             }
+            outcome => outcome,
         }
     }
 

@@ -12,10 +12,10 @@ const ROUND: Duration = Duration::from_secs(20);
 
 /// Below the idle limits of common firewalls and load balancers (AWS NLB: 350 s). It also finds half-open sockets,
 /// for which the driver offers no TCP keepalives.
-const ASK_AFTER: Duration = Duration::from_secs(60);
+const ASK_AFTER: Duration = Duration::from_mins(1);
 
 /// An unused connection costs the server memory.
-const CLOSE_AFTER: Duration = Duration::from_secs(10 * 60);
+const CLOSE_AFTER: Duration = Duration::from_mins(10);
 
 const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -17,14 +17,21 @@ use crate::error::{Error, Result};
 use crate::store::{self, Element, Fault, Listed, Protocol, Status, Versions, WriteRequest};
 
 /// Opens a connection for what waits, then serves.
-pub(super) async fn open(worker: Worker) {
+pub(super) async fn open(mut worker: Worker) {
     let shared = Arc::clone(&worker.shared);
-    match shared.connect(Instant::now() + shared.config.timeout).await {
+    let until = Instant::now() + shared.config.timeout;
+    match shared.connect(until).await {
         Ok(link) => {
-            shared.opened();
+            shared.opened(&mut worker);
             go_on(worker, link).await;
         }
-        Err(error) => shared.not_opened(&error),
+        Err(error) if Instant::now() < until => shared.not_opened(&mut worker, &error),
+        Err(_) => {
+            // Whoever waited for this attempt from its beginning has given up. The others came later, and may yet
+            // be served: an attempt that hangs says nothing of the next.
+            drop(worker);
+            shared.redispatch();
+        }
     }
 }
 

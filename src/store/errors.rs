@@ -59,6 +59,7 @@ impl Fault {
         Self { error, lost: false, unexecuted: false, pooled: false }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
     fn new(error: sqlx::Error, business: Option<Uuid>) -> Self {
         if let sqlx::Error::Database(error) = &error
             && let Some(error) = error.try_downcast_ref::<PgDatabaseError>()

@@ -40,11 +40,13 @@ pub async fn new_business(admin: &mut PgConnection) -> Uuid {
 }
 
 pub async fn new_businesses(admin: &mut PgConnection, count: i32) -> Vec<Uuid> {
-    sqlx::query_scalar("insert into public.businesses (name) select 'b' from generate_series(1, $1) returning id")
-        .bind(count)
-        .fetch_all(admin)
-        .await
-        .unwrap()
+    sqlx::query_scalar(
+        "insert into public.businesses (name) select 'b' from generate_series(1, $1) returning id",
+    )
+    .bind(count)
+    .fetch_all(admin)
+    .await
+    .unwrap()
 }
 
 pub async fn run(admin: &mut PgConnection, sql: String) {

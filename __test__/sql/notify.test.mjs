@@ -1,0 +1,123 @@
+// The hint to read again: which business, which names, which versions. Never a value.
+
+import assert from 'node:assert/strict'
+import { freshDatabase, onEachMajor } from '../support/cluster.mjs'
+import { listen } from '../support/listener.mjs'
+import { migration } from '../support/migrations.mjs'
+import {
+  addBusiness,
+  insertSecrets,
+  names,
+  sealedNames,
+  set,
+  updateLegacy,
+  updateSecrets,
+} from '../support/secrets.mjs'
+
+onEachMajor('notifications', async (t, major) => {
+  const db = await freshDatabase(t, major)
+  const heard = await listen(db)
+  const claim = (name, body) =>
+    t.test(name, async () => {
+      await heard.next()
+      await body()
+    })
+
+  await claim('a write from either side sends one, with the versions that it made', async () => {
+    const id = await addBusiness(db, { gemini_api_key: 'one' })
+    assert.deepEqual(await heard.next(), [{ business_id: id, versions: { gemini_api_key: 1 } }])
+    await updateSecrets(db, id, { gemini_api_key: 'two', grok_api_key: 'three' })
+    assert.deepEqual((await heard.next()).flatMap(({ versions }) => Object.entries(versions)).sort(), [
+      ['gemini_api_key', 2],
+      ['grok_api_key', 1],
+    ])
+    await set(db, id, { gemini_api_key: null })
+    assert.deepEqual(await heard.next(), [{ business_id: id, versions: { gemini_api_key: 3 } }])
+    await updateLegacy(db, id, { grok_api_key: 'four' })
+    assert.deepEqual(await heard.next(), [{ business_id: id, versions: { grok_api_key: 2 } }])
+  })
+
+  await claim('the two columns of metadata are told of as well', async () => {
+    const id = await addBusiness(db)
+    await set(db, id, { google_token_expiry: '2026-01-31T12:00:00Z', google_drive_folder_id: 'folder' })
+    assert.deepEqual(await heard.next(), [
+      { business_id: id, versions: { google_token_expiry: 1, google_drive_folder_id: 1 } },
+    ])
+  })
+
+  await claim('nothing is sent for equal values, other columns, and what is rolled back', async () => {
+    const id = await addBusiness(db, { gemini_api_key: 'one' })
+    await heard.next()
+    await set(db, id, { gemini_api_key: 'one', grok_api_key: null })
+    await updateSecrets(db, id, { gemini_api_key: 'one' })
+    await updateLegacy(db, id, { name: 'renamed' })
+    await db.query('begin')
+    await updateSecrets(db, id, { gemini_api_key: 'two' })
+    await db.query('rollback')
+    assert.deepEqual(await heard.next(), [])
+  })
+
+  await claim('what is deleted is told of, with versions above all that were seen', async () => {
+    const [row, business] = [await addBusiness(db), await addBusiness(db)]
+    for (const id of [row, business])
+      await insertSecrets(db, id, { gemini_api_key: 'one', google_access_token: 'two' })
+    await heard.next()
+    await db.query('delete from public.business_secrets where business_id = $1', [row])
+    await db.query('delete from public.businesses where id = $1', [business])
+    const told = await heard.next()
+    const gone = { gemini_api_key: 2, google_access_token: 2 }
+    for (const id of [row, business]) {
+      const merged = Object.assign({}, ...told.filter((n) => n.business_id === id).map((n) => n.versions))
+      assert.deepEqual(merged, gone)
+    }
+  })
+
+  await claim('a truncate says that everything may have changed', async () => {
+    await db.query('truncate public.business_secrets')
+    assert.ok((await heard.next()).some((payload) => payload.business_id === null))
+  })
+
+  await claim('a statement over many businesses sends one for each', async () => {
+    const ids = []
+    for (let i = 0; i < 20; i++) ids.push(await addBusiness(db))
+    await heard.next()
+    await db.query(
+      "insert into public.business_secrets (business_id, gemini_api_key) select unnest($1::uuid[]), 'one'",
+      [ids],
+    )
+    const told = await heard.next()
+    assert.deepEqual(told.map(({ business_id }) => business_id).sort(), [...ids].sort())
+  })
+
+  await claim(
+    'a payload with every name at a high version stays far below the limit, and holds no value',
+    async () => {
+      const id = await addBusiness(db)
+      const values = Object.fromEntries(sealedNames.map((name) => [name, `value-${'x'.repeat(9000)}`]))
+      await set(db, id, {
+        ...values,
+        google_drive_folder_id: `value-${'x'.repeat(9000)}`,
+        google_token_expiry: '2026-01-31T12:00:00Z',
+      })
+      await db.query('update app_secrets.secret_versions set version = 1e15 where business_id = $1', [id])
+      const told = await heard.next()
+      assert.deepEqual(Object.keys(told.at(-1).versions).sort(), [...names].sort())
+      for (const payload of told) {
+        assert.deepEqual(Object.keys(payload).sort(), ['business_id', 'versions'])
+        const text = JSON.stringify(payload)
+        assert.ok(text.length < 2000)
+        assert.doesNotMatch(text, /value-/)
+      }
+    },
+  )
+
+  await t.test(
+    'the migration itself tells no one of the backfill, and a run again of 004 sends nothing',
+    async (t) => {
+      const fresh = await freshDatabase(t, major, { migratedTo: 2, legacyData: true })
+      const quiet = await listen(fresh)
+      for (const version of [3, 4, 4]) await fresh.query(migration(version))
+      assert.deepEqual(await quiet.next(), [])
+    },
+  )
+})

@@ -13,6 +13,7 @@
 -- Step 1: the Google tokens are sealed from here on.
 begin;
 set local lock_timeout = '1s';
+set local statement_timeout = '1min';
 set local search_path = '';
 
 do $$
@@ -314,6 +315,8 @@ end $backfill$;
 -- Step 3: proof.
 begin;
 set local lock_timeout = '1s';
+-- Comparing every value takes as long as it takes, and blocks nobody.
+set local statement_timeout = 0;
 set local search_path = '';
 
 do $$

@@ -7,6 +7,7 @@
 
 begin;
 set local lock_timeout = '1s';
+set local statement_timeout = '1min';
 set local search_path = '';
 
 do $$

@@ -9,7 +9,7 @@ import { addonPath } from './addon.mjs'
  * `lastWords`: milliseconds between its last output and its end.
  */
 export async function runScript(body, { env = {}, args = [], limit = 20_000, cwd } = {}) {
-  const text = `const addon = require(${JSON.stringify(addonPath)})\n${body}`
+  const text = `const addon = require(${JSON.stringify(addonPath)});\n${body}`
   return runNode([...args, '-e', text], { env, limit, cwd })
 }
 

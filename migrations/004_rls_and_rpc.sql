@@ -125,6 +125,9 @@ begin
         v_cells := app_secrets.read_cells(p_business_ids, p_names);
     exception when data_exception then
         v_cells := null;
+        -- Slices go by subscript: from 1 and in one dimension, whatever bounds the caller's arrays have.
+        p_business_ids := array(select pg_catalog.unnest(p_business_ids));
+        p_names := array(select pg_catalog.unnest(p_names));
         for i in 1 .. pg_catalog.cardinality(p_names) loop
             begin
                 v_cells[i] := (app_secrets.read_cells(p_business_ids[i:i], p_names[i:i]))[1];

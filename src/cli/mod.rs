@@ -121,6 +121,7 @@ impl Context<'_> {
             pooler: Pooler::Auto,
             application_name: Some("app-secrets".into()),
             actor: user.map(|user| format!("cli:{user}")),
+            ..Options::default()
         };
         Config::new(options, |name| self.variable(name))
     }

@@ -60,7 +60,7 @@ const SEARCH: &str = "
     )
     select (select pg_catalog.count(*) from needles), (
         select pg_catalog.count(distinct n.bytes)
-        from pg_catalog.unnest($2::text[], $3::bigint[]) as f(path, size)
+        from unnest($2::text[], $3::bigint[]) as f(path, size)
         cross join lateral pg_catalog.generate_series(0, f.size - 1, 1048576) as g(start)
         cross join lateral (
             select pg_catalog.pg_read_binary_file(f.path, g.start, 1048576 + 32000) as bytes offset 0) c

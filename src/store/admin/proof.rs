@@ -50,7 +50,7 @@ const ORPHANS: &str = "
 
 const TRIGGERS: &str = "
     select w.relation || '.' || w.name, t.tgname is not null
-    from pg_catalog.unnest($1::text[], $2::text[]) as w(relation, name)
+    from unnest($1::text[], $2::text[]) as w(relation, name)
     left join pg_catalog.pg_trigger t
         on t.tgrelid = pg_catalog.to_regclass(w.relation) and t.tgname = w.name
     where t.tgname is null or t.tgenabled not in ('O', 'A')";

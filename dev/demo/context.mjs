@@ -2,6 +2,7 @@
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
@@ -9,6 +10,7 @@ import { createLegacyTables, legacyBusiness, loadLegacyData, normalised } from '
 import { createServiceLogin } from '../migrate.mjs'
 import { startPostgres } from '../postgres.mjs'
 import { request } from './postgrest.mjs'
+import { runWithoutCli } from './without-cli.mjs'
 
 const cli = fileURLToPath(new URL('../../bin/app-secrets.js', import.meta.url))
 
@@ -79,6 +81,7 @@ export class Demo {
 
   /** Runs `app-secrets` as somebody would who migrates: its output, with what it says shown line by line. */
   async run(args, { show = () => true } = {}) {
+    if (!existsSync(cli)) return runWithoutCli(this, args)
     this.report.say(`$ app-secrets ${args.join(' ')}`)
     const env = { ...process.env, ADMIN_DATABASE_URL: this.cluster.urlFor('postgres'), NO_COLOR: '1' }
     delete env.APP_SECRETS_URL

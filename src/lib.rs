@@ -10,6 +10,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 mod consumers;
+pub mod doctor;
 pub mod error;
 pub mod migrate;
 mod pool;

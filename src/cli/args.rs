@@ -201,6 +201,10 @@ pub(crate) struct Migrate {
 
 #[derive(Debug, Args)]
 pub(crate) struct Scrub {
+    /// Show what would be locked and for how long, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
     /// The database's name, instead of typing it when asked
     #[arg(long, value_name = "DATABASE")]
     pub(crate) yes_lock_tables: Option<String>,

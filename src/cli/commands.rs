@@ -8,8 +8,9 @@ use super::Context;
 use super::args::{Batches, Migrate, Scrub};
 use super::exit::Exit;
 use super::progress::Display;
-use super::show::{json, migration};
+use super::show::{doctor, json, migration};
 use crate::catalogue::SecretName;
+use crate::doctor::Level;
 use crate::error::{Error, Result};
 use crate::migrate::{Control, Dropped, MigrateOptions, Stopper};
 use crate::value;
@@ -105,6 +106,10 @@ impl Context<'_> {
     pub(super) async fn scrub(&mut self, arguments: Scrub) -> Result<Exit> {
         let admin = self.admin()?;
         let plan = admin.scrub_plan().await?;
+        if arguments.dry_run {
+            self.show(|| migration::scrub_plan(&plan), || json::scrub_plan(&plan));
+            return Ok(Exit::Ok);
+        }
         let question = migration::scrub_plan(&plan) + "\n";
         if arguments.yes_lock_tables.is_some() {
             self.terminal.note(&question);
@@ -121,6 +126,22 @@ impl Context<'_> {
             Some(search) if search.found > 0 => Exit::VerificationFailed,
             _ => Exit::Ok,
         })
+    }
+
+    pub(super) async fn doctor(&mut self) -> Result<Exit> {
+        let service = self.service_only()?;
+        let report = self.admin()?.doctor(service.as_ref()).await?;
+        let paint = |level: Level, text: &str| {
+            let colour = match level {
+                Level::Ok => 32,
+                Level::Warn => 33,
+                Level::Fail => 31,
+            };
+            self.terminal.paint(colour, text)
+        };
+        let text = doctor::report(&report, paint);
+        self.show(|| text, || json::report(&report));
+        Ok(if report.is_healthy() { Exit::Ok } else { Exit::Pending })
     }
 
     pub(super) async fn history(

@@ -62,7 +62,7 @@ impl Context<'_> {
             Command::Verify => self.verify().await,
             Command::Scrub(options) => self.scrub(options).await,
             Command::Rollback(options) => self.rollback(options).await,
-            Command::Doctor => Ok(Exit::Ok),
+            Command::Doctor => self.doctor().await,
             Command::History { business, name, limit } => self.history(business, name, limit).await,
             Command::List { business } => self.list(&business).await,
             Command::Get { business, name, reveal } => self.get(&business, &name, reveal).await,

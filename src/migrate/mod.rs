@@ -21,6 +21,7 @@ pub use self::files::{CONTRACT, FILES, File, LAST_BEFORE_CONTRACT};
 pub use self::scrub::{Rewrite, Rotation, ScrubPlan, Scrubbed};
 pub use self::status::{FileState, FileStatus, Next, Status};
 pub use self::verify::Verification;
+pub(crate) use self::verify::triggers;
 pub use crate::store::admin::history::Change;
 pub use crate::store::admin::pages::PageSearch;
 pub use crate::store::admin::proof::{ColumnProof, Finding, LegacyWrites};
@@ -45,5 +46,9 @@ impl Admin {
     /// `config` leads to the migration role: `postgres` on Supabase, the owner of `businesses`.
     pub const fn new(config: Config) -> Self {
         Self { config }
+    }
+
+    pub(crate) const fn config(&self) -> &Config {
+        &self.config
     }
 }

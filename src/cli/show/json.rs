@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::doctor::{Level, Report};
 use crate::error::Error;
 use crate::migrate::{
     Change, FileState, Finding, Migrated, Next, Plan, RolledBack, ScrubPlan, Scrubbed, Status, Verification,
@@ -208,4 +209,23 @@ pub(in crate::cli) fn history(changes: &[Change]) -> Value {
         })
     });
     json!({ "changes": changes.collect::<Vec<_>>() })
+}
+
+pub(in crate::cli) fn report(report: &Report) -> Value {
+    let checks = report.checks.iter().map(|check| {
+        json!({
+            "id": check.id,
+            "level": check.level.as_str(),
+            "found": check.found,
+            "why": check.why,
+            "fix": check.fix,
+        })
+    });
+    json!({
+        "healthy": report.is_healthy(),
+        "ok": report.count(Level::Ok),
+        "warn": report.count(Level::Warn),
+        "fail": report.count(Level::Fail),
+        "checks": checks.collect::<Vec<_>>(),
+    })
 }

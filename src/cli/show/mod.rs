@@ -1,5 +1,6 @@
 //! Turns what the core found into text for people and JSON for programs. Decides nothing.
 
+pub(super) mod doctor;
 pub(super) mod json;
 pub(super) mod migration;
 pub(super) mod secrets;

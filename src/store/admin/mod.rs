@@ -1,6 +1,7 @@
 //! What the migration role sends: the ledger, the backfill, proofs and inspections. Counts, ids and names come back,
 //! never a value.
 
+pub(crate) mod access;
 pub(crate) mod backfill;
 mod fault;
 pub(crate) mod history;
@@ -8,6 +9,7 @@ pub(crate) mod inspect;
 pub(crate) mod ledger;
 pub(crate) mod pages;
 pub(crate) mod proof;
+pub(crate) mod server;
 pub(crate) mod session;
 pub(crate) mod statements;
 

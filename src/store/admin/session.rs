@@ -19,6 +19,9 @@ const SETTINGS: &str = "
 /// Where the server can: a backend whose client was killed ends soon, and with it the migrator's lock.
 const NOTICE_LOST_CLIENT: &str = "set client_connection_check_interval = '2s'";
 
+/// So that the server prints expressions with whole names.
+const QUALIFY: &str = "select pg_catalog.set_config('search_path', '', false)";
+
 const PID: &str = "select pg_catalog.pg_backend_pid()";
 
 const MARK: &str =
@@ -82,6 +85,11 @@ async fn settle(connection: &mut PgConnection) -> Answer<()> {
     connection.execute(sqlx::raw_sql(SETTINGS)).await?;
     // Only Linux servers can; elsewhere the lock goes when the connection's end is noticed.
     let _ = connection.execute(sqlx::raw_sql(NOTICE_LOST_CLIENT)).await;
+    Ok(())
+}
+
+pub(crate) async fn qualify_names(connection: &mut PgConnection) -> Answer<()> {
+    connection.execute(QUALIFY).await?;
     Ok(())
 }
 

@@ -1,0 +1,200 @@
+//! Row Level Security, policies, functions, grants.
+
+use std::collections::BTreeSet;
+
+use super::{Patient, Report, Verdict, shipped, some};
+use crate::error::Result;
+use crate::migrate::LAST_BEFORE_CONTRACT;
+use crate::store::admin::access::{self, Function, Policy};
+
+const REAPPLY: &str =
+    "see what was changed and why; then `app-secrets migrate --reapply`, or send the file again";
+
+pub(super) async fn all(report: &mut Report, patient: &mut Patient) {
+    report.add(
+        "access.rls",
+        "Row Level Security is all that stands between one user's token and another business's row.",
+        row_security(patient).await,
+    );
+    if patient.has(LAST_BEFORE_CONTRACT) {
+        report.add(
+            "access.policies",
+            "Policies add up: one that is too wide opens the table, whatever the others say.",
+            access::policies(&mut patient.connection).await.map(|found| policies(&found)).map_err(Into::into),
+        );
+    }
+    report.add(
+        "access.functions",
+        "These functions see plaintext with their owner's rights: their text, owner, search_path and who may execute \
+         them decide who else does.",
+        functions(patient).await,
+    );
+    if patient.has(LAST_BEFORE_CONTRACT) {
+        report.add(
+            "access.grants",
+            "A privilege that we did not give is a way in that nobody looks at.",
+            access::grants(&mut patient.connection).await.map(|found| grants(&found)).map_err(Into::into),
+        );
+    }
+    report.add(
+        "access.defaults",
+        "Default privileges open what the next migration makes, before anybody revokes it.",
+        defaults(patient).await,
+    );
+    report.add(
+        "access.data-api",
+        "What PostgREST serves, the whole internet may ask for.",
+        data_api(patient).await,
+    );
+}
+
+async fn row_security(patient: &mut Patient) -> Result<Verdict> {
+    let tables = access::row_security(&mut patient.connection).await?;
+    let open: Vec<String> =
+        tables.iter().filter(|(_, is_on)| !is_on).map(|(table, _)| table.clone()).collect();
+    if !open.is_empty() {
+        return Ok(Verdict::fail(
+            format!("off on {}", some(&open)),
+            format!("alter table {} enable row level security", open[0]),
+        ));
+    }
+    let owners = access::co_owners(&mut patient.connection).await?;
+    if !owners.is_empty() {
+        return Ok(Verdict::fail(
+            format!("not forced, and {} owns the table through its roles, past every policy", some(&owners)),
+            format!("revoke the table's owner from {}", owners[0]),
+        ));
+    }
+    Ok(Verdict::ok(format!("on, on {} tables; nobody but the owner passes it by", tables.len())))
+}
+
+fn policies(found: &[Policy]) -> Verdict {
+    let is_shipped = |policy: &&Policy| {
+        shipped::POLICIES.iter().any(|own| {
+            (own.name, own.command, own.role, own.using, own.check)
+                == (&policy.name, &policy.command, &policy.roles, &policy.using, &policy.check)
+                && policy.is_permissive
+        })
+    };
+    let others: Vec<String> = found
+        .iter()
+        .filter(|policy| !is_shipped(policy))
+        .map(|policy| {
+            let is_ours = shipped::POLICIES.iter().any(|own| own.name == policy.name);
+            format!("{} is {}", policy.name, if is_ours { "altered" } else { "not ours" })
+        })
+        .collect();
+    let missing = shipped::POLICIES.iter().filter(|own| !found.iter().any(|policy| policy.name == own.name));
+    let wrong: Vec<String> =
+        others.into_iter().chain(missing.map(|own| format!("{} is missing", own.name))).collect();
+    if wrong.is_empty() {
+        return Verdict::ok("the five that were shipped, unaltered");
+    }
+    Verdict::fail(
+        some(&wrong),
+        "change who may access a business in app_secrets.accessible_business_ids(), not here; sending 004 again puts \
+         the policies back",
+    )
+}
+
+async fn functions(patient: &mut Patient) -> Result<Verdict> {
+    let found = access::functions(&mut patient.connection).await?;
+    Ok(judge_functions(&found, |version| patient.applied.iter().any(|entry| entry.version == version)))
+}
+
+fn judge_functions(found: &[Function], is_applied: impl Fn(i32) -> bool) -> Verdict {
+    let shipped = shipped::functions(|_| true);
+    // What 005 made stays after a rollback, and may stay.
+    let due = shipped::functions(is_applied);
+    let mut wrong = Vec::new();
+    let mut is_customised = false;
+    for function in found {
+        let name = &function.name;
+        let Some(own) = shipped.get(name) else {
+            wrong.push(format!("{name} is not ours"));
+            continue;
+        };
+        let is_custom = function.body != own.body;
+        is_customised |= is_custom && name == shipped::CUSTOMISABLE;
+        let grantees: BTreeSet<&String> = function.grantees.iter().collect();
+        let given = due.get(name).map(|due| &due.grantees).unwrap_or(&own.grantees);
+        let mut faults = Vec::new();
+        if is_custom && name != shipped::CUSTOMISABLE {
+            faults.push("is altered");
+        }
+        if !function.is_owners {
+            faults.push("has another owner");
+        }
+        if !function.has_empty_path {
+            faults.push("has a search_path");
+        }
+        if function.is_definer != own.is_definer {
+            faults.push(if own.is_definer { "is not security definer" } else { "is security definer" });
+        }
+        if grantees.iter().any(|role| !given.contains(*role)) {
+            faults.push("may be executed by others");
+        }
+        if given.iter().any(|role| !grantees.contains(role)) {
+            faults.push("may not be executed by whom it is for");
+        }
+        if !faults.is_empty() {
+            wrong.push(format!("{name} {}", faults.join(" and ")));
+        }
+    }
+    let missing = due.keys().filter(|name| !found.iter().any(|function| function.name == **name));
+    wrong.extend(missing.map(|name| format!("{name} is missing")));
+    if !wrong.is_empty() {
+        return Verdict::fail(some(&wrong), REAPPLY);
+    }
+    let own = if is_customised { "; accessible_business_ids() is the app's own" } else { "" };
+    Verdict::ok(format!("{} functions, as they were shipped{own}", found.len()))
+}
+
+fn grants(found: &[String]) -> Verdict {
+    let extra: Vec<String> =
+        found.iter().filter(|grant| !shipped::GRANTS.contains(&grant.as_str())).cloned().collect();
+    let missing: Vec<String> = shipped::GRANTS
+        .iter()
+        .filter(|own| !found.iter().any(|grant| grant == *own))
+        .map(|own| (*own).to_owned())
+        .collect();
+    if !extra.is_empty() {
+        return Verdict::fail(format!("given besides ours: {}", some(&extra)), "revoke it");
+    }
+    if !missing.is_empty() {
+        return Verdict::warn(format!("taken away: {}", some(&missing)), "sending 004 again gives it back");
+    }
+    Verdict::ok("what was shipped, and nothing else")
+}
+
+async fn defaults(patient: &mut Patient) -> Result<Verdict> {
+    let found = access::default_privileges(&mut patient.connection).await?;
+    if found.is_empty() {
+        return Ok(Verdict::ok("none in app_secrets"));
+    }
+    Ok(Verdict::fail(
+        format!("in app_secrets {}", some(&found)),
+        "alter default privileges in schema app_secrets revoke …, and look at what was made meanwhile",
+    ))
+}
+
+async fn data_api(patient: &mut Patient) -> Result<Verdict> {
+    let api = access::data_api(&mut patient.connection).await?;
+    let schemas: Vec<&str> = api.schemas.iter().flat_map(|list| list.split(',')).map(str::trim).collect();
+    let exposed: Vec<String> = schemas
+        .iter()
+        .filter(|schema| matches!(schema.trim_matches('"'), "app_secrets" | "vault"))
+        .map(|schema| (*schema).to_owned())
+        .collect();
+    if !exposed.is_empty() {
+        return Ok(Verdict::fail(
+            format!("it serves {}", some(&exposed)),
+            "take it out of the exposed schemas (Supabase: Project Settings, Data API)",
+        ));
+    }
+    Ok(Verdict::ok(if api.opens_new_tables {
+        "new tables are open to anon by default, as before 2026; ours have grants of their own"
+    } else {
+        "new tables are closed by default, as since 2026"
+    }))
+}

@@ -1,0 +1,261 @@
+//! Wire, clock, logins and log.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sqlx::postgres::PgConnection;
+
+use super::{Patient, Report, Verdict, some};
+use crate::config::Config;
+use crate::error::Result;
+use crate::store::admin::{access, server, session};
+
+/// Half of what Google's shortest tokens and our caches would mind.
+const SKEW_MS: i64 = 5_000;
+
+pub(super) async fn wire(
+    report: &mut Report,
+    config: &Config,
+    connection: &mut PgConnection,
+    is_pooled: bool,
+) {
+    report.add(
+        "connection.tls",
+        "Everything that is read goes over this connection in clear unless it is encrypted.",
+        tls(config, connection).await,
+    );
+    let pooler = if is_pooled {
+        Verdict::fail(
+            "a pooler in transaction mode stands before the database; no other check was made",
+            "set ADMIN_DATABASE_URL to the database's own host (Supabase: db.PROJECT.supabase.co:5432, or port 5432 of \
+             the pooler's host)",
+        )
+    } else {
+        Verdict::ok("a session of its own")
+    };
+    report.add(
+        "connection.pooler",
+        "A migration holds a lock and settings for its session, which a transaction pooler hands to somebody else.",
+        Ok(pooler),
+    );
+    if !is_pooled {
+        report.add(
+            "connection.clock",
+            "Expiry of tokens and of cached values is judged by two clocks.",
+            clock(connection).await,
+        );
+    }
+}
+
+async fn tls(config: &Config, connection: &mut PgConnection) -> Result<Verdict> {
+    if let Some(version) = server::tls(connection).await? {
+        return Ok(Verdict::ok(format!("encrypted ({version})")));
+    }
+    if config.endpoint.is_local() {
+        return Ok(Verdict::ok("not encrypted, and on this machine"));
+    }
+    Ok(Verdict::fail(
+        "not encrypted, to another machine",
+        "remove allowInsecure (--allow-insecure), and give the server a certificate",
+    ))
+}
+
+async fn clock(connection: &mut PgConnection) -> Result<Verdict> {
+    let before = now();
+    let server = server::clock(connection).await?;
+    let after = now();
+    Ok(skew(server - i64::midpoint(before, after), (after - before) / 2))
+}
+
+/// `error` is what the round trip leaves uncertain.
+fn skew(offset: i64, error: i64) -> Verdict {
+    if offset.abs() - error <= SKEW_MS {
+        return Verdict::ok("the server's and this machine's agree");
+    }
+    let direction = if offset > 0 { "ahead of" } else { "behind" };
+    Verdict::warn(
+        format!("the server's is {} s {direction} this machine's", offset.abs() / 1000),
+        "let both follow NTP",
+    )
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+pub(super) async fn logins(report: &mut Report, patient: &mut Patient, service: Option<&Config>) {
+    report.add(
+        "login.admin",
+        "The migrations change public.businesses, which only its owner may; a superuser's mistakes have no fence.",
+        admin(patient).await,
+    );
+    if patient.has(crate::migrate::LAST_BEFORE_CONTRACT) {
+        report.add(
+            "login.service",
+            "A service's login is what a thief gets: it should be able to call the RPC, and nothing else.",
+            self::service(service).await,
+        );
+    }
+}
+
+async fn admin(patient: &mut Patient) -> Result<Verdict> {
+    let login = access::login(&mut patient.connection).await?;
+    let name = &login.name;
+    Ok(if !login.owns_businesses || !login.may_create {
+        Verdict::fail(
+            format!("{name} does not own public.businesses, or may not create schemas"),
+            "connect as the owner: `postgres` on Supabase",
+        )
+    } else if login.is_superuser {
+        Verdict::warn(format!("{name} is a superuser"), "connect as the owner of public.businesses instead")
+    } else if !login.bypasses_rls {
+        Verdict::ok(format!("{name} owns public.businesses"))
+    } else {
+        Verdict::ok(format!("{name} owns public.businesses, and bypasses Row Level Security as on Supabase"))
+    })
+}
+
+async fn service(config: Option<&Config>) -> Result<Verdict> {
+    let Some(config) = config else {
+        return Ok(Verdict::warn(
+            "not looked at: APP_SECRETS_URL is not set",
+            "run this where the service's APP_SECRETS_URL is set",
+        ));
+    };
+    let mut connection = session::open(config, "app-secrets doctor").await?;
+    let login = access::service(&mut connection).await?;
+    let name = &login.name;
+    let is_encrypted = server::tls(&mut connection).await?.is_some() || config.endpoint.is_local();
+    let fix = "make a login of its own: create role maya login password '…' in role app_secrets_service";
+    Ok(if !login.powers.is_empty() {
+        Verdict::fail(format!("{name} {}", some(&login.powers)), fix)
+    } else if !login.is_member {
+        Verdict::fail(
+            format!("{name} is not in app_secrets_service: it may call nothing"),
+            format!("grant app_secrets_service to {name}"),
+        )
+    } else if !is_encrypted {
+        Verdict::fail(
+            format!("{name} connects to another machine without encryption"),
+            "remove allowInsecure",
+        )
+    } else if !login.others.is_empty() {
+        Verdict::warn(format!("{name} is in other roles too: {}", some(&login.others)), fix)
+    } else if config.for_listening().is_none() {
+        Verdict::warn(
+            format!(
+                "{name} goes through a transaction pooler, where nobody can LISTEN: changes are seen by TTL only"
+            ),
+            "pass listenUrl, a direct connection",
+        )
+    } else {
+        Verdict::ok(format!("{name} is in app_secrets_service and nothing else"))
+    })
+}
+
+pub(super) async fn logs(report: &mut Report, patient: &mut Patient) {
+    let verdict = server::log_settings(&mut patient.connection).await.map(|settings| logged(&settings));
+    report.add(
+        "logs",
+        "Values travel as bind parameters; a log that has them is a copy of the secrets that nobody guards.",
+        verdict.map_err(Into::into),
+    );
+}
+
+fn logged(settings: &[(String, String)]) -> Verdict {
+    let setting = |name: &str| {
+        let found = settings.iter().find(|(known, _)| known == name);
+        found.map_or("", |(_, value)| value.as_str())
+    };
+    let is_off = |name: &str| matches!(setting(name), "" | "-1" | "0" | "off" | "none");
+    let prints_parameters = setting("log_parameter_max_length") != "0";
+
+    let mut always = Vec::new();
+    let mut sometimes = Vec::new();
+    if prints_parameters {
+        match setting("log_statement") {
+            "all" | "mod" => always.push(format!("log_statement = {}", setting("log_statement"))),
+            _ => {}
+        }
+        match setting("log_min_duration_statement") {
+            "" | "-1" => {}
+            "0" => always.push("log_min_duration_statement = 0".to_owned()),
+            limit => sometimes.push(format!("log_min_duration_statement = {limit}")),
+        }
+        for name in ["log_min_duration_sample", "log_transaction_sample_rate"] {
+            if !matches!(setting(name), "" | "-1") && !(name.ends_with("rate") && setting(name) == "0") {
+                sometimes.push(format!("{name} = {}", setting(name)));
+            }
+        }
+    }
+    if !is_off("log_parameter_max_length_on_error") {
+        always.push(format!(
+            "log_parameter_max_length_on_error = {}",
+            setting("log_parameter_max_length_on_error")
+        ));
+    }
+    if !is_off("pgaudit.log") && setting("pgaudit.log_parameter") == "on" {
+        always.push("pgaudit.log_parameter = on".to_owned());
+    }
+    if !matches!(setting("auto_explain.log_min_duration"), "" | "-1")
+        && setting("auto_explain.log_parameter_max_length") != "0"
+    {
+        sometimes
+            .push(format!("auto_explain.log_min_duration = {}", setting("auto_explain.log_min_duration")));
+    }
+    let fix = "as a superuser: alter system set log_parameter_max_length = 0, \
+               log_parameter_max_length_on_error = 0; select pg_reload_conf()";
+    if !always.is_empty() {
+        Verdict::fail(format!("parameters are printed: {}", some(&always)), fix)
+    } else if sometimes.is_empty() {
+        Verdict::ok("no setting prints bind parameters")
+    } else {
+        Verdict::warn(format!("parameters of slow statements are printed: {}", some(&sometimes)), fix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Level;
+    use super::*;
+
+    #[test]
+    fn clocks_may_differ_by_what_the_round_trip_leaves_uncertain() {
+        assert_eq!(skew(0, 0).level, Level::Ok);
+        assert_eq!(skew(-5_000, 0).level, Level::Ok);
+        assert_eq!(skew(8_000, 4_000).level, Level::Ok);
+        let ahead = skew(60_000, 1);
+        assert_eq!(ahead.level, Level::Warn);
+        assert!(ahead.found.contains("60 s ahead"));
+        assert!(skew(-60_000, 1).found.contains("60 s behind"));
+    }
+
+    #[test]
+    fn each_setting_that_prints_parameters_is_found() {
+        let judge = |changed: &[(&str, &str)]| {
+            let mut settings = vec![
+                ("log_statement", "ddl"),
+                ("log_min_duration_statement", "-1"),
+                ("log_min_duration_sample", "-1"),
+                ("log_transaction_sample_rate", "0"),
+                ("log_parameter_max_length", "-1"),
+                ("log_parameter_max_length_on_error", "0"),
+            ];
+            settings.retain(|(name, _)| changed.iter().all(|(other, _)| other != name));
+            settings.extend(changed);
+            let settings: Vec<(String, String)> =
+                settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            logged(&settings).level
+        };
+        assert_eq!(judge(&[]), Level::Ok);
+        assert_eq!(judge(&[("log_statement", "all")]), Level::Fail);
+        assert_eq!(judge(&[("log_statement", "all"), ("log_parameter_max_length", "0")]), Level::Ok);
+        assert_eq!(judge(&[("log_min_duration_statement", "0")]), Level::Fail);
+        assert_eq!(judge(&[("log_min_duration_statement", "10s")]), Level::Warn);
+        assert_eq!(judge(&[("log_min_duration_sample", "100ms")]), Level::Warn);
+        assert_eq!(judge(&[("log_transaction_sample_rate", "0.5")]), Level::Warn);
+        assert_eq!(judge(&[("log_parameter_max_length_on_error", "-1")]), Level::Fail);
+        assert_eq!(judge(&[("pgaudit.log", "write"), ("pgaudit.log_parameter", "on")]), Level::Fail);
+        assert_eq!(judge(&[("auto_explain.log_min_duration", "1s")]), Level::Warn);
+    }
+}

@@ -1,0 +1,296 @@
+//! Ledger, Vault, plaintext, cells, triggers, publications.
+
+use super::{Patient, Report, Verdict, some};
+use crate::catalogue::SecretName;
+use crate::error::Result;
+use crate::migrate::{CONTRACT, FILES, File, Finding, triggers as shipped_triggers};
+use crate::store::admin::server::{self, Canary};
+use crate::store::admin::{inspect, ledger as applied_files, pages, proof};
+
+pub(super) async fn ledger(report: &mut Report, patient: &mut Patient) {
+    report.add(
+        "ledger",
+        "Files that were changed after they were applied, or applied by a newer package, are not what this one expects.",
+        Ok(drift(patient)),
+    );
+}
+
+fn drift(patient: &Patient) -> Verdict {
+    let newer: Vec<String> = patient
+        .applied
+        .iter()
+        .filter(|entry| File::of_version(entry.version).is_none())
+        .map(|entry| format!("{:03} {}", entry.version, entry.name))
+        .collect();
+    if !newer.is_empty() {
+        return Verdict::fail(format!("applied by a newer package: {}", some(&newer)), "update @app/secrets");
+    }
+    let mut edited = Vec::new();
+    let mut unchecked = Vec::new();
+    for file in &FILES {
+        let entry = patient.applied.iter().find(|entry| entry.version == file.version);
+        match entry.map(|entry| entry.checksum.as_deref()) {
+            Some(Some(checksum)) if checksum != file.checksum() => edited.push(file.file_name()),
+            Some(None) => unchecked.push(file.file_name()),
+            _ => {}
+        }
+    }
+    if !edited.is_empty() {
+        return Verdict::fail(
+            format!("another text was applied of {}", some(&edited)),
+            "compare your copy with the package's; `app-secrets migrate --reapply` applies the package's",
+        );
+    }
+    let pending: Vec<String> = FILES
+        .iter()
+        .filter(|file| !patient.has(file.version) && file.version != CONTRACT)
+        .map(File::file_name)
+        .collect();
+    if !pending.is_empty() {
+        return Verdict::warn(format!("not applied: {}", some(&pending)), "app-secrets migrate");
+    }
+    let how = if unchecked.is_empty() { "" } else { "; some by another tool, which records no checksum" };
+    Verdict::ok(format!("{} files applied{how}", patient.applied.len()))
+}
+
+pub(super) async fn vault(report: &mut Report, patient: &mut Patient) {
+    report.add(
+        "vault.provider",
+        "Vault keeps the root key outside the database; anything else that goes by its name may not.",
+        provider(patient).await,
+    );
+    report.add(
+        "vault.key",
+        "A restore under another root key opens nothing: then the key is wrong, and not the rows.",
+        key(patient).await,
+    );
+}
+
+async fn provider(patient: &mut Patient) -> Result<Verdict> {
+    let vault = server::vault(&mut patient.connection).await?;
+    Ok(match vault.version {
+        None if !vault.exists => {
+            Verdict::fail("there is none", "create extension supabase_vault with schema vault cascade")
+        }
+        None => Verdict::warn(
+            "schema vault was made by something other than supabase_vault: a stand-in for development",
+            "in production: create extension supabase_vault with schema vault cascade",
+        ),
+        Some(version) if version.starts_with("0.2") || version.starts_with("0.1") => Verdict::warn(
+            format!("supabase_vault {version}, which rests on the deprecated pgsodium"),
+            "upgrade the Supabase project's PostgreSQL image",
+        ),
+        Some(version) => Verdict::ok(format!("supabase_vault {version}")),
+    })
+}
+
+async fn key(patient: &mut Patient) -> Result<Verdict> {
+    let works = server::round_trip(&mut patient.connection).await.unwrap_or(false);
+    if !works {
+        return Ok(Verdict::fail(
+            "Vault does not give back what it is given",
+            "look at the server's log; on Supabase, open a ticket",
+        ));
+    }
+    if !patient.has(2) {
+        return Ok(Verdict::ok("Vault gives back what it is given"));
+    }
+    Ok(match server::canary(&mut patient.connection).await? {
+        Canary::Alive => Verdict::ok("what was sealed at the migration still opens"),
+        Canary::Dead => Verdict::fail(
+            "Vault works, but not with the root key that the secrets were sealed under",
+            "bring back the old project's root key (Supabase: restore or copy pgsodium's root key of the old project); \
+             without it every secret has to be set anew",
+        ),
+        Canary::Missing => Verdict::fail(
+            "the probe that 002 sealed is gone: were Vault's rows left out of a restore?",
+            "restore vault.secrets as its owner; `app-secrets verify` says what dangles. Sending 002 again seals a new \
+             probe",
+        ),
+    })
+}
+
+pub(super) async fn plaintext(report: &mut Report, patient: &mut Patient) {
+    report.add(
+        "plaintext.columns",
+        "Whoever reads public.businesses reads these: policies, dumps, replicas and logs of it all have them.",
+        columns(patient).await,
+    );
+    if patient.has(CONTRACT) {
+        report.add(
+            "plaintext.pages",
+            "Dropping a column leaves its values in the table's pages, and so in every physical backup.",
+            in_pages(patient).await,
+        );
+    }
+}
+
+async fn columns(patient: &mut Patient) -> Result<Verdict> {
+    let Some(columns) = applied_files::legacy_columns(&mut patient.connection).await? else {
+        return Ok(Verdict::fail("there is no table public.businesses", "check the database's name"));
+    };
+    let names: Vec<String> = columns.iter().map(ToString::to_string).collect();
+    let values = server::plaintext_values(&mut patient.connection, &columns).await?;
+    Ok(match (patient.has(CONTRACT), values) {
+        (_, _) if columns.is_empty() => Verdict::ok("none"),
+        (true, 0) => Verdict::warn(format!("back since 005, empty: {}", some(&names)), "drop them"),
+        (true, values) => Verdict::fail(
+            format!("back since 005, with {values} values in {}", some(&names)),
+            "find who writes them; move the values with `app-secrets set`, then drop the columns",
+        ),
+        (false, 0) => Verdict::ok("they are there, and empty"),
+        (false, values) if patient.has(3) => Verdict::warn(
+            format!("{values} values in clear, kept in step with Vault"),
+            "app-secrets migrate --drop-legacy, once no code reads them",
+        ),
+        (false, values) => {
+            Verdict::warn(format!("{values} values in clear, not migrated"), "app-secrets migrate")
+        }
+    })
+}
+
+async fn in_pages(patient: &mut Patient) -> Result<Verdict> {
+    let tables = ["public.businesses", "public.business_secrets"];
+    if let Some(search) = pages::search(&mut patient.connection, &tables).await? {
+        return Ok(match search.found {
+            0 => Verdict::ok(format!("none of {} sealed values stands in the tables' pages", search.values)),
+            found => Verdict::fail(
+                format!("{found} of {} sealed values stand in the tables' pages", search.values),
+                "app-secrets scrub",
+            ),
+        });
+    }
+    let rewritten = inspect::rewritten(&mut patient.connection).await?;
+    Ok(if rewritten.is_clean() {
+        Verdict::ok("both tables were rewritten since (this login may not read pages)")
+    } else {
+        Verdict::warn("not rewritten since the plaintext was dropped", "app-secrets scrub")
+    })
+}
+
+pub(super) async fn triggers(report: &mut Report, patient: &mut Patient) {
+    let expected = shipped_triggers(&patient.applied);
+    let verdict = proof::idle_triggers(&mut patient.connection, &expected).await.map(|idle| {
+        let idle: Vec<String> = idle
+            .iter()
+            .map(|(name, exists)| format!("{name} is {}", if *exists { "disabled" } else { "missing" }))
+            .collect();
+        if idle.is_empty() {
+            return Verdict::ok(format!("{} triggers, all enabled", expected.len()));
+        }
+        Verdict::fail(
+            some(&idle),
+            "alter table … enable trigger …, or send 002 and 004 again; then `app-secrets verify`: what was written \
+             meanwhile passed them by",
+        )
+    });
+    report.add(
+        "triggers",
+        "They seal what is written, and keep both sides equal: without them plaintext stays plaintext.",
+        verdict.map_err(Into::into),
+    );
+}
+
+pub(super) async fn cells(report: &mut Report, patient: &mut Patient) {
+    let sealed: Vec<&str> =
+        SecretName::ALL.iter().filter(|name| name.entry().sealed).map(|name| name.as_str()).collect();
+    let guards = server::cell_guards(&mut patient.connection, &sealed).await;
+    let faults = proof::cell_faults(&mut patient.connection).await;
+    let (faults, guards) = match (faults, guards) {
+        (Ok(faults), Ok(guards)) => (faults, guards),
+        (Err(fault), _) | (_, Err(fault)) => {
+            report.add("cells.sealed", "A sealed column holds references, never text.", Err(fault.into()));
+            return;
+        }
+    };
+    let (unguarded, samples) = guards;
+    let sealing = if faults.unsealed.count > 0 {
+        broken(
+            &faults.unsealed,
+            "hold text instead of a reference",
+            "write them again: the triggers seal them",
+        )
+    } else if !unguarded.is_empty() {
+        Verdict::fail(
+            format!("no validated constraint {}_is_reference", unguarded.join("_is_reference, ")),
+            "find out who dropped it; sending 002 and 003 again puts it back",
+        )
+    } else if samples > 0 {
+        Verdict::warn(
+            format!("the planner's samples (pg_stats) hold {samples} plaintext values"),
+            "analyze public.business_secrets",
+        )
+    } else {
+        Verdict::ok("references only, and a constraint on each column")
+    };
+    report.add("cells.sealed", "A sealed column holds references, never text.", Ok(sealing));
+    report.add(
+        "cells.references",
+        "A reference without its Vault row is a lost secret.",
+        Ok(broken(&faults.dangling, "refer to nothing", "set them anew: `app-secrets set` heals a cell")),
+    );
+    report.add(
+        "cells.decrypt",
+        "A value that does not open is lost; with vault.key ok it is that row that is broken, and not the key.",
+        Ok(broken(&faults.undecryptable, "do not decrypt", "set them anew: `app-secrets set` heals a cell")),
+    );
+    let orphans = proof::orphans(&mut patient.connection).await.map(|orphans| match orphans.count {
+        0 => Verdict::ok("none"),
+        count => Verdict::warn(
+            format!("{count} in Vault: {}", some(&orphans.samples)),
+            "delete from vault.secrets where id = …: nothing refers to them",
+        ),
+    });
+    report.add(
+        "cells.orphans",
+        "A Vault row that no cell refers to is a secret that nobody knows of, and nobody rotates.",
+        orphans.map_err(Into::into),
+    );
+}
+
+fn broken(finding: &Finding, what: &str, fix: &str) -> Verdict {
+    match finding.count {
+        0 => Verdict::ok("none is broken"),
+        count => Verdict::fail(format!("{count} {what}: {}", some(&finding.samples)), fix),
+    }
+}
+
+pub(super) async fn publications(report: &mut Report, patient: &mut Patient) {
+    report.add(
+        "publication",
+        "Logical replication and Realtime send rows out of the database.",
+        published(patient).await,
+    );
+}
+
+async fn published(patient: &mut Patient) -> Result<Verdict> {
+    let found = server::published(&mut patient.connection).await?;
+    let is_plain = !patient.has(CONTRACT);
+    let leaks: Vec<String> = found
+        .iter()
+        .filter(|(_, table)| match table.as_str() {
+            "public.business_secrets" => !patient.has(3),
+            "public.businesses" => is_plain,
+            _ => true,
+        })
+        .map(|(publication, table)| format!("{publication} has {table}"))
+        .collect();
+    if !leaks.is_empty() {
+        return Ok(Verdict::warn(
+            some(&leaks),
+            "take it out (alter publication … drop table …), or list the columns to publish",
+        ));
+    }
+    let is_heard =
+        found.iter().any(|(name, table)| name == "supabase_realtime" && table == "public.business_secrets");
+    if patient.has(crate::migrate::LAST_BEFORE_CONTRACT)
+        && !is_heard
+        && server::has_realtime(&mut patient.connection).await?
+    {
+        return Ok(Verdict::warn(
+            "supabase_realtime lacks business_secrets: browsers do not hear of changes",
+            "alter publication supabase_realtime add table public.business_secrets",
+        ));
+    }
+    Ok(Verdict::ok("nothing but references is published"))
+}

@@ -1,0 +1,168 @@
+//! The server around the tables: its wire, clock, log, Vault and publications.
+
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, Executor, Row};
+use uuid::Uuid;
+
+use super::{AdminFault, Answer};
+use crate::catalogue::SecretName;
+use crate::error::Error;
+
+const TLS: &str =
+    "select s.ssl, s.version from pg_catalog.pg_stat_ssl s where s.pid = pg_catalog.pg_backend_pid()";
+const CLOCK: &str = "select (extract(epoch from pg_catalog.clock_timestamp()) * 1000)::bigint";
+
+const LOG_SETTINGS: &str = "
+    select s.name, coalesce(pg_catalog.current_setting(s.name, true), '')
+    from pg_catalog.unnest(array['log_statement', 'log_min_duration_statement', 'log_min_duration_sample',
+        'log_transaction_sample_rate', 'log_parameter_max_length', 'log_parameter_max_length_on_error', 'pgaudit.log',
+        'pgaudit.log_parameter', 'auto_explain.log_min_duration', 'auto_explain.log_parameter_max_length']) as s(name)";
+
+const VAULT: &str = "
+    select (select e.extversion from pg_catalog.pg_extension e where e.extname = 'supabase_vault'),
+        pg_catalog.to_regclass('vault.secrets') is not null";
+
+const CANARY: &str = "
+    select s.id::text, (select d.decrypted_secret = 'app-secrets canary' from vault.decrypted_secrets d where d.id = s.id)
+    from vault.secrets s
+    where s.name = 'app_secrets/canary'";
+const HAS_CANARY: &str = "select exists (select from vault.secrets s where s.name = 'app_secrets/canary')";
+const MAKE: &str = "
+    select vault.create_secret('', 'app_secrets/doctor/' || pg_catalog.gen_random_uuid(), 'Undone at once')";
+const FILL: &str = "select vault.update_secret($1, 'app-secrets doctor')";
+const READ: &str = "
+    select d.decrypted_secret = 'app-secrets doctor' from vault.decrypted_secrets d where d.id = $1";
+
+const PUBLISHED: &str = "
+    select t.pubname::text, t.schemaname || '.' || t.tablename
+    from pg_catalog.pg_publication_tables t
+    where t.schemaname = 'app_secrets' or (t.schemaname, t.tablename) in (
+        ('public', 'businesses'), ('public', 'business_secrets'), ('vault', 'secrets'))
+    order by 1, 2";
+const HAS_REALTIME: &str =
+    "select exists (select from pg_catalog.pg_publication p where p.pubname = 'supabase_realtime')";
+
+/// Sealed columns without a validated constraint, and how many of the planner's samples of them are no references.
+const CELL_GUARDS: &str = "
+    select
+        array(
+            select c.name from pg_catalog.unnest($1::text[]) as c(name)
+            where not exists (
+                select from pg_catalog.pg_constraint k
+                where k.conrelid = pg_catalog.to_regclass('public.business_secrets')
+                    and k.conname = c.name || '_is_reference' and k.convalidated)
+            order by 1),
+        (
+            select pg_catalog.count(*)
+            from pg_catalog.pg_stats s
+            cross join lateral pg_catalog.unnest(
+                coalesce(s.most_common_vals::text::text[], '{}') || coalesce(s.histogram_bounds::text::text[], '{}')
+            ) as v(value)
+            where s.schemaname = 'public' and s.tablename = 'business_secrets' and s.attname = any ($1)
+                and v.value !~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$')";
+
+/// What Vault is.
+#[derive(Debug)]
+pub(crate) struct Vault {
+    /// The extension's version; `None` where the schema was made by something else.
+    pub(crate) version: Option<String>,
+    pub(crate) exists: bool,
+}
+
+/// What became of the secret that 002 sealed to tell a wrong root key from a broken row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Canary {
+    Alive,
+    /// It does not open, under this root key.
+    Dead,
+    Missing,
+}
+
+/// The protocol version of an encrypted connection.
+pub(crate) async fn tls(connection: &mut PgConnection) -> Answer<Option<String>> {
+    let row = connection.fetch_optional(TLS).await?;
+    match row {
+        Some(row) if row.try_get(0)? => Ok(row.try_get(1)?),
+        _ => Ok(None),
+    }
+}
+
+/// Milliseconds since 1970 by the server's clock.
+pub(crate) async fn clock(connection: &mut PgConnection) -> Answer<i64> {
+    Ok(connection.fetch_one(CLOCK).await?.try_get(0)?)
+}
+
+/// Settings by name; empty where the server does not know one.
+pub(crate) async fn log_settings(connection: &mut PgConnection) -> Answer<Vec<(String, String)>> {
+    pairs(&connection.fetch_all(LOG_SETTINGS).await?)
+}
+
+pub(crate) async fn vault(connection: &mut PgConnection) -> Answer<Vault> {
+    let row = connection.fetch_one(VAULT).await?;
+    Ok(Vault { version: row.try_get(0)?, exists: row.try_get(1)? })
+}
+
+pub(crate) async fn canary(connection: &mut PgConnection) -> Answer<Canary> {
+    if !connection.fetch_one(HAS_CANARY).await?.try_get::<bool, _>(0)? {
+        return Ok(Canary::Missing);
+    }
+    match connection.fetch_one(CANARY).await {
+        Ok(row) if row.try_get::<Option<bool>, _>(1)? == Some(true) => Ok(Canary::Alive),
+        Ok(_) => Ok(Canary::Dead),
+        Err(error) => match AdminFault::from(error) {
+            // What does not open is an error to Vault.
+            AdminFault::Other(Error::Server { sqlstate }) if sqlstate.starts_with("22") => Ok(Canary::Dead),
+            fault => Err(fault),
+        },
+    }
+}
+
+/// Whether Vault gives back what it is given, now. Undone at once, and no secret.
+pub(crate) async fn round_trip(connection: &mut PgConnection) -> Answer<bool> {
+    connection.execute("begin").await?;
+    let outcome = make_and_read(connection).await;
+    connection.execute("rollback").await?;
+    outcome
+}
+
+async fn make_and_read(connection: &mut PgConnection) -> Answer<bool> {
+    let id: Uuid = connection.fetch_one(MAKE).await?.try_get(0)?;
+    connection.execute(sqlx::query(FILL).bind(id)).await?;
+    Ok(connection.fetch_one(sqlx::query(READ).bind(id)).await?.try_get(0)?)
+}
+
+/// Publication and table, of tables that should not, or should, be published.
+pub(crate) async fn published(connection: &mut PgConnection) -> Answer<Vec<(String, String)>> {
+    pairs(&connection.fetch_all(PUBLISHED).await?)
+}
+
+pub(crate) async fn has_realtime(connection: &mut PgConnection) -> Answer<bool> {
+    Ok(connection.fetch_one(HAS_REALTIME).await?.try_get(0)?)
+}
+
+/// Sealed columns without their constraint, and plaintext in the planner's samples.
+pub(crate) async fn cell_guards(
+    connection: &mut PgConnection,
+    columns: &[&str],
+) -> Answer<(Vec<String>, i64)> {
+    let row = connection.fetch_one(sqlx::query(CELL_GUARDS).bind(columns)).await?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
+}
+
+/// Values in these plaintext columns.
+pub(crate) async fn plaintext_values(connection: &mut PgConnection, columns: &[SecretName]) -> Answer<i64> {
+    if columns.is_empty() {
+        return Ok(0);
+    }
+    let filled: Vec<String> =
+        columns.iter().map(|name| format!("nullif(pg_catalog.btrim(b.{name}::text), '')")).collect();
+    let sql = format!(
+        "select coalesce(pg_catalog.sum(pg_catalog.num_nonnulls({})), 0)::bigint from public.businesses b",
+        filled.join(", ")
+    );
+    Ok(connection.fetch_one(sqlx::query(AssertSqlSafe(sql))).await?.try_get(0)?)
+}
+
+fn pairs(rows: &[PgRow]) -> Answer<Vec<(String, String)>> {
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}

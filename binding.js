@@ -836,6 +836,7 @@ function __napiStampBindingTarget(exportsObject, target) {
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
 module.exports.Secrets = nativeBinding.Secrets
+module.exports.Watcher = nativeBinding.Watcher
 module.exports.close = nativeBinding.close
 module.exports.connect = nativeBinding.connect
 module.exports.deleteSecret = nativeBinding.deleteSecret
@@ -862,3 +863,5 @@ module.exports.setProviderKey = nativeBinding.setProviderKey
 module.exports.setSmsApiKey = nativeBinding.setSmsApiKey
 module.exports.setWhatsAppApiKey = nativeBinding.setWhatsAppApiKey
 module.exports.setYouTubeApiKey = nativeBinding.setYouTubeApiKey
+module.exports.stats = nativeBinding.stats
+module.exports.watch = nativeBinding.watch

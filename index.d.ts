@@ -31,10 +31,22 @@ export declare class Secrets {
   delete(businessId: string, name: SecretName, options?: SetOptions): Promise<number>
   /** Lists what may be shown of all twelve secrets: never a value. */
   list(businessId: string): Promise<ListedSecret[]>
+  /**
+   * Calls back with every change that matches the filter, whoever makes it: `{ kind: 'changed', businessId, names,
+   * versions }`, or `{ kind: 'resync' }` when anything may have changed.
+   *
+   * Events come one at a time, the next one after the promise that the callback returned; what changes meanwhile is
+   * merged. What it throws becomes a process warning. A watcher never keeps the process alive, and hears nothing
+   * where `stats().listener.state` is `unavailable`. Throws where an argument is wrong.
+   */
+  watch(filter: WatchFilter | null | undefined, callback: (event: ChangedEvent | ResyncEvent) => unknown): Watcher
+  /** What this client has done so far, and what it is doing. Cheap enough to poll. */
+  stats(): Stats
   /** Asks the database for a sign of life. */
   ping(): Promise<void>
   /**
-   * Lets what is under way end, by its deadline, and closes the connections. Later calls reject with `CLOSED`.
+   * Lets what is under way end, by its deadline, and closes the connections. The cache is wiped, watchers end, and
+   * later calls reject with `CLOSED`.
    *
    * A process need not call it to exit.
    */
@@ -69,12 +81,48 @@ export declare class Secrets {
   getIntegrationStatus(businessId: string): Promise<IntegrationStatus>
 }
 
+/** Hears of changes, until it is closed or its client is. Made by `watch`. */
+export declare class Watcher {
+  /** Ends it: the callback is not called any more. May be repeated. */
+  close(): void
+}
+
 /** The keys that adService asks for. */
 export interface BusinessApiKeys {
   /** Of Google Gemini. */
   gemini: string | null
   /** Of xAI Grok. */
   grok: string | null
+}
+
+/** How much is cached, and for how long. */
+export interface CacheOptions {
+  /**
+   * How long a value counts as fresh, in milliseconds, 1 to 86,400,000, give or take a tenth. While the listener is up
+   * a change is seen sooner: within milliseconds. Default: 60,000.
+   */
+  ttlMs?: number
+  /** The same for a secret that is not set, at most `ttlMs`; 0 caches none. Default: 5000. */
+  negativeTtlMs?: number
+  /** The most secrets to keep, 1 to 1,000,000. Default: 10,000. */
+  maxEntries?: number
+  /**
+   * How much longer what was read may be served while the database is out of reach, in milliseconds, at most
+   * 86,400,000. Never after a denied permission, a change or a deletion that was heard of. Default: 0, never.
+   */
+  maxStaleMs?: number
+}
+
+/** Secrets of a business have changed, or somebody says so: read them again. */
+export interface ChangedEvent {
+  /** Tells the two events apart. */
+  kind: 'changed'
+  /** Whose secrets. */
+  businessId: string
+  /** Which of those that the filter names. */
+  names: SecretName[]
+  /** The version that each has reached at the least. */
+  versions: { [name in SecretName]?: number }
 }
 
 /** Closes the shared client. The next call of a function of the module makes a new one. */
@@ -101,7 +149,17 @@ export interface ConnectOptions {
   timeoutMs?: number
   /** Whether a transaction pooler (`PgBouncer`, Supavisor) stands in between. Default: `auto`, which finds out. */
   pooler?: 'auto' | 'transaction' | 'none'
-  /** The name that the server's views and logs show, at most 63 bytes. Default: `app-secrets`. */
+  /**
+   * A direct connection, of the same login and database, to hear of changes through where `url` leads through a
+   * transaction pooler. Default: `url`, unless that is the case.
+   */
+  listenUrl?: string
+  /** Keeps what was read in memory, and hears of changes to drop it. True stands for all defaults. Default: false. */
+  cache?: boolean | CacheOptions
+  /**
+   * The name that the server's views and logs show, at most 63 bytes. Default: `app-secrets`. That of the
+   * connection that hears of changes ends in ` listener`.
+   */
   applicationName?: string
   /** Whom the audit names besides the login, at most 128 bytes. */
   actor?: string
@@ -231,11 +289,53 @@ export interface ListedSecret {
   updatedAt: Date | null
 }
 
+/** How the listener is doing. */
+export interface ListenerStats {
+  /**
+   * What it is doing.
+   *
+   * - `off`: there is no cache, and nobody watches.
+   * - `connecting`: it has no session, and is trying to get one. What is cached lives by its `ttlMs`.
+   * - `listening`: it hears of every change.
+   * - `unavailable`: it cannot hear through this connection: pass `listenUrl`. What is cached lives by its `ttlMs`.
+   */
+  state: 'off' | 'connecting' | 'listening' | 'unavailable'
+  /** How often it has come back after it was lost. */
+  reconnects: number
+  /** Why it was lost, or did not come about, last. Never a value, a password or a connection string. */
+  lastError?: string
+}
+
 /** Asks the database of the shared client for a sign of life. */
 export declare function ping(): Promise<void>
 
+/** The connections of a client, without its listener's. */
+export interface PoolStats {
+  /** Open connections. */
+  connections: number
+  /** Of these, how many are at work. */
+  busy: number
+  /** Of these, how many have none. */
+  idle: number
+  /** Calls that wait for a connection; of reads, the secrets that they ask for. */
+  waiting: number
+  /** Connections opened so far. */
+  opened: number
+  /** Connections lost so far, or given up because no answer came. */
+  lost: number
+}
+
 /** A provider of language models. */
 export type Provider = 'gemini' | 'grok' | 'claude'
+
+/**
+ * Anything may have changed: read again whatever you keep. Comes when the listener has connected, the first time and
+ * after every loss, and when more changed than a slow callback could be told.
+ */
+export interface ResyncEvent {
+  /** Tells the two events apart. */
+  kind: 'resync'
+}
 
 /** A secret that the database knows, by its column. */
 export type SecretName = 'gemini_api_key' | 'grok_api_key' | 'claude_api_key' | 'youtube_api_key' | 'kling_access_key' | 'kling_secret_key' | 'global_sms_api_key' | 'whatsapp_api_key' | 'google_access_token' | 'google_refresh_token' | 'google_token_expiry' | 'google_drive_folder_id'
@@ -290,3 +390,45 @@ export declare function setWhatsAppApiKey(businessId: string, key: string | null
 
 /** Sets or clears the key of the YouTube Data API and resolves with its version. As `Secrets.setYouTubeApiKey`, on the shared client. */
 export declare function setYouTubeApiKey(businessId: string, key: string | null): Promise<number>
+
+/** What the shared client has done so far, and what it is doing. As `Secrets.stats`. Throws where it cannot be made. */
+export declare function stats(): Stats
+
+/** What a client has done since it was made, and what it is doing. Holds no id and no value. */
+export interface Stats {
+  /** Secrets that the cache answered. */
+  hits: number
+  /** Of these, how many were not set. */
+  negativeHits: number
+  /** Secrets that the cache could not answer. */
+  misses: number
+  /** Secrets in the cache, the expired ones that are kept for an outage included. */
+  entries: number
+  /** Secrets answered from an expired entry, because the database was out of reach. */
+  staleServed: number
+  /** Secrets dropped from the cache to make room. */
+  evictions: number
+  /** Secrets dropped from the cache because they changed, or may have. */
+  invalidations: number
+  /** Reads that joined an identical one under way. */
+  coalesced: number
+  /** Statements that read secrets. */
+  batches: number
+  /** Secrets that these statements asked for. */
+  elements: number
+  /** The connections, without the listener's. */
+  pool: PoolStats
+  /** What hears of changes. */
+  listener: ListenerStats
+}
+
+/** Calls back with every change that matches the filter, whoever makes it. As `Secrets.watch`, on the shared client. */
+export declare function watch(filter: WatchFilter | null | undefined, callback: (event: ChangedEvent | ResyncEvent) => unknown): Watcher
+
+/** Which changes to hear of. What is left out means all. */
+export interface WatchFilter {
+  /** Only those of this business. */
+  businessId?: string
+  /** Only those of these secrets. */
+  names?: readonly SecretName[]
+}

@@ -29,6 +29,12 @@ impl Entry {
         Self { value, version, snapshot, fresh_until, stale_until: fresh_until + stale }
     }
 
+    /// From now on it counts as stale, for as long as that lasts.
+    pub(super) fn expire(&mut self, now: Instant, stale: Duration) {
+        self.fresh_until = self.fresh_until.min(now);
+        self.stale_until = self.stale_until.min(now + stale);
+    }
+
     pub(super) fn is(&self, quality: Quality, now: Instant) -> bool {
         now < match quality {
             Quality::Fresh => self.fresh_until,

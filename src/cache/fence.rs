@@ -7,6 +7,8 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
+use crate::catalogue::SecretName;
+
 /// Who is reading and writing which business right now.
 #[derive(Debug, Default)]
 pub(super) struct Fences {
@@ -22,6 +24,8 @@ struct Fence {
     reads: usize,
     writes: usize,
     changed_at: u64,
+    /// The secrets that changed, when, and to which version: one for each name at the most.
+    announced: Vec<(SecretName, u64, i64)>,
 }
 
 /// When a read began.
@@ -64,6 +68,18 @@ impl Fences {
         }
     }
 
+    /// What is read of it at that version or a later one is as good as new.
+    pub(super) fn announced(&mut self, business: Uuid, versions: &[(SecretName, i64)]) {
+        let Some(fence) = self.by_business.get_mut(&business) else { return };
+        self.changes += 1;
+        for &(name, version) in versions {
+            match fence.announced.iter_mut().find(|(known, ..)| *known == name) {
+                Some((_, at, newest)) => (*at, *newest) = (self.changes, version.max(*newest)),
+                None => fence.announced.push((name, self.changes, version)),
+            }
+        }
+    }
+
     pub(super) fn all_changed(&mut self) {
         self.changes += 1;
         self.all_changed_at = self.changes;
@@ -73,6 +89,20 @@ impl Fences {
     pub(super) fn admits(&self, business: Uuid, start: Start) -> bool {
         let fence = self.by_business.get(&business);
         fence.is_some_and(|fence| fence.writes == 0 && fence.changed_at.max(self.all_changed_at) <= start.0)
+    }
+
+    /// Likewise, of what was read at that version.
+    pub(super) fn admits_version(
+        &self,
+        business: Uuid,
+        start: Start,
+        name: SecretName,
+        version: i64,
+    ) -> bool {
+        let announced =
+            self.by_business.get(&business).map(|fence| fence.announced.as_slice()).unwrap_or_default();
+        let newer = |&&(known, at, newest): &&(_, _, _)| known == name && at > start.0 && newest > version;
+        announced.iter().find(newer).is_none()
     }
 }
 
@@ -95,6 +125,20 @@ mod tests {
         fences.all_changed();
         assert!(!fences.admits(ONE, after));
         assert!(!fences.admits(OTHER, unrelated));
+    }
+
+    #[test]
+    fn a_read_at_the_announced_version_is_admitted_and_a_later_read_at_any() {
+        const GROK: SecretName = SecretName::GrokApiKey;
+        let mut fences = Fences::default();
+        let before = fences.begin_read(ONE);
+        fences.announced(ONE, &[(GROK, 4)]);
+        let after = fences.begin_read(ONE);
+        assert!(fences.admits(ONE, before));
+        assert!(!fences.admits_version(ONE, before, GROK, 3));
+        assert!(fences.admits_version(ONE, before, GROK, 4));
+        assert!(fences.admits_version(ONE, before, SecretName::GeminiApiKey, 1));
+        assert!(fences.admits_version(ONE, after, GROK, 3));
     }
 
     #[test]

@@ -133,7 +133,7 @@ impl Cache {
     /// Secrets have changed. What is known at that version or a later one stays.
     pub(crate) fn changed(&self, business: Uuid, versions: &[(SecretName, i64)]) {
         let mut state = self.state();
-        state.fences.changed(business);
+        state.fences.announced(business, versions);
         let is_outdated = |&&(name, version): &&(SecretName, i64)| {
             state.entries.peek(&(business, name)).is_some_and(|entry| entry.version < version)
         };
@@ -154,6 +154,20 @@ impl Cache {
         state.fences.all_changed();
         self.counters.invalidations.add(state.entries.len());
         state.entries.clear();
+    }
+
+    /// Drops everything, but for what the policy keeps for an outage: a listener is lost in one as a rule.
+    pub(crate) fn expire_all(&self) {
+        if self.policy.max_stale.is_zero() {
+            return self.clear();
+        }
+        let now = Instant::now();
+        let mut state = self.state();
+        state.fences.all_changed();
+        self.counters.invalidations.add(state.entries.len());
+        for (_, entry) in &mut state.entries {
+            entry.expire(now, self.policy.max_stale);
+        }
     }
 
     /// Drops everything and takes in no more.
@@ -201,6 +215,9 @@ impl Cache {
         let now = Instant::now();
         for (name, reading) in readings {
             let (key, Ok(reading)) = ((business, *name), reading) else { continue };
+            if !state.fences.admits_version(business, start, *name, reading.version) {
+                continue;
+            }
             // Two reads overlapped, and the later one was answered first.
             let is_older = |entry: &Entry| entry.version > reading.version && entry.is(Quality::Fresh, now);
             if state.entries.peek(&key).is_some_and(is_older) {

@@ -116,6 +116,16 @@ async fn a_read_from_before_a_change_is_never_stored_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_echo_of_an_own_write_does_not_keep_what_was_read_after_it_from_being_stored() {
+    let cache = cache(|_| {});
+    let reading = cache.reading(BUSINESS);
+    cache.changed(BUSINESS, &[(GROK, 2)]);
+    reading.store(&[read(GROK, Some("new"), 2), read(GEMINI, Some("AIza"), 1)]);
+    assert_eq!(known(&cache, BUSINESS, GROK), value("new"));
+    assert_eq!(known(&cache, BUSINESS, GEMINI), value("AIza"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_a_write_is_under_way_nothing_of_its_business_is_stored() {
     let cache = cache(|_| {});
     put(&cache, BUSINESS, &[read(GROK, Some("old"), 1)]);
@@ -169,6 +179,18 @@ async fn an_expired_value_stands_in_only_within_its_bound() {
     assert_eq!(cache.stale(BUSINESS, GROK.into()).unwrap().len(), 1);
     assert_eq!(cache.counters.stale_served.get(), 1);
     advance(Duration::from_secs(30)).await;
+    assert!(cache.stale(BUSINESS, GROK.into()).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_expires_all_at_once_stands_in_within_the_same_bound() {
+    let cache = cache(|policy| policy.max_stale = Duration::from_secs(30));
+    put(&cache, BUSINESS, &[read(GROK, Some("xai"), 1)]);
+    cache.expire_all();
+    assert_eq!(known(&cache, BUSINESS, GROK), None);
+    advance(Duration::from_secs(29)).await;
+    assert!(cache.stale(BUSINESS, GROK.into()).is_some());
+    advance(Duration::from_secs(2)).await;
     assert!(cache.stale(BUSINESS, GROK.into()).is_none());
 }
 

@@ -12,6 +12,7 @@ use crate::consumers::{GoogleTokensUpdate, KlingCredentials, Provider};
 use crate::error::{Error, Result};
 use crate::timestamp::Timestamp;
 use crate::value;
+use crate::watch::Filter;
 
 /// More than any name or id has; what is longer is none.
 const SHORT: usize = 100;
@@ -145,6 +146,22 @@ fn date(argument: &Unknown) -> Result<Option<Timestamp>> {
         Some(ms) if Timestamp::RANGE.contains(&ms) => Ok(Some(Timestamp(ms))),
         _ => Err(Error::InvalidValue { why: "expiresAt must be a valid Date, or null to clear it".into() }),
     }
+}
+
+/// `{ businessId?, names? }`
+pub(super) fn filter(argument: &Unknown) -> Result<Filter> {
+    let Some(filter) = object(argument, "filter", &["businessId", "names"])? else { return Ok(Filter::default()) };
+    let given = |name| {
+        let property = js::property(filter, name)?;
+        Ok::<_, Error>((!js::is_absent(&property)).then_some(property))
+    };
+    let business = given("businessId")?.map(|id| business_id(&id)).transpose()?;
+    let names = given("names")?.map(|names| secret_names(&names)).transpose()?;
+    // None of the names would be all of them, which nobody means by it.
+    if names.is_some_and(NameSet::is_empty) {
+        return Err(invalid("names is empty: leave it out to hear of every secret"));
+    }
+    Ok(Filter { business, names: names.unwrap_or_default() })
 }
 
 /// An object with no other properties than those known, or nothing.

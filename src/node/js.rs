@@ -12,8 +12,8 @@ use zeroize::Zeroizing;
 use crate::error::{Code, Error, Result};
 
 /// The `Error` of an error, with its `code`.
-pub(super) fn error<'env>(env: &'env Env, error: &Error) -> napi::Result<Unknown<'env>> {
-    Ok(JsError::from(napi::Error::new(Status(error.code()), error.to_string())).into_unknown(*env))
+pub(super) fn error<'env>(env: &'env Env, error: &Error) -> Unknown<'env> {
+    JsError::from(napi::Error::new(Status(error.code()), error.to_string())).into_unknown(*env)
 }
 
 /// Makes napi put our codes where its own would be.
@@ -155,13 +155,18 @@ pub(super) fn keys(object: &Unknown) -> Result<Vec<Zeroizing<String>>> {
 /// instead of the rejection.
 fn read<'env>(env: sys::napi_env, status: sys::napi_status, found: sys::napi_value) -> Option<Unknown<'env>> {
     if status != sys::Status::napi_ok {
-        let mut exception = ptr::null_mut();
-        // SAFETY: `env` is that of the current thread.
-        unsafe { sys::napi_get_and_clear_last_exception(env, &raw mut exception) };
+        clear_exception(env);
         return None;
     }
     // SAFETY: `found` was made in `env` just now.
     unsafe { Unknown::from_napi_value(env, found) }.ok()
+}
+
+/// Drops what was thrown last.
+pub(super) fn clear_exception(env: sys::napi_env) {
+    let mut exception = ptr::null_mut();
+    // SAFETY: `env` is that of the current thread.
+    unsafe { sys::napi_get_and_clear_last_exception(env, &raw mut exception) };
 }
 
 /// Milliseconds since 1970, as a Date.

@@ -1,15 +1,15 @@
 //! The options of `connect`, and the environment of the JavaScript thread.
 
 use napi::bindgen_prelude::Unknown;
-use napi::{Env, JsValue};
+use napi::{Env, JsValue, ValueType};
 
 use super::arguments::{invalid, object};
 use super::js::{self, Text};
-use crate::config::{Config, Options, Pooler};
+use crate::config::{CacheOptions, Config, Options, Pooler};
 use crate::error::Result;
 
-const KNOWN: [&str; 8] =
-    ["url", "ca", "allowInsecure", "maxConnections", "timeoutMs", "pooler", "applicationName", "actor"];
+const KNOWN: [&str; 10] =
+    ["url", "listenUrl", "ca", "allowInsecure", "maxConnections", "timeoutMs", "pooler", "cache", "applicationName", "actor"];
 
 /// Checks the options. What they leave out comes from the environment.
 pub(super) fn config(env: &Env, argument: &Unknown) -> Result<Config> {
@@ -33,9 +33,29 @@ fn options(object: &Unknown) -> Result<Options> {
             Some("none") => Pooler::None,
             Some(_) => return Err(invalid("pooler must be 'auto', 'transaction' or 'none'")),
         },
+        listen_url: text(object, "listenUrl")?.map(Into::into),
+        cache: cache(&js::property(object, "cache")?)?,
         application_name: text(object, "applicationName")?,
         actor: text(object, "actor")?,
     })
+}
+
+/// `false`, `true`, or how much and for how long.
+fn cache(argument: &Unknown) -> Result<Option<CacheOptions>> {
+    if let Some(is_on) = js::boolean(argument) {
+        return Ok(is_on.then(CacheOptions::default));
+    }
+    let known = ["ttlMs", "negativeTtlMs", "maxEntries", "maxStaleMs"];
+    if !matches!(js::kind(argument), ValueType::Object | ValueType::Undefined | ValueType::Null) {
+        return Err(invalid("cache must be true, false or an object, such as { ttlMs: 60000 }"));
+    }
+    let Some(options) = object(argument, "cache", &known)? else { return Ok(None) };
+    Ok(Some(CacheOptions {
+        ttl_ms: whole(options, "ttlMs")?,
+        negative_ttl_ms: whole(options, "negativeTtlMs")?,
+        max_entries: whole(options, "maxEntries")?,
+        max_stale_ms: whole(options, "maxStaleMs")?,
+    }))
 }
 
 /// `process.env`, not the process's own environment: a worker thread may have been given another one.

@@ -5,6 +5,8 @@ use napi::bindgen_prelude::Unknown;
 use napi_derive::napi;
 
 use super::settle::{Promise, settle};
+use super::stats::Stats;
+use super::watch::{self, Watcher};
 use super::{calls, options};
 use crate::client::Client;
 use crate::error::Result;
@@ -25,6 +27,7 @@ pub fn connect<'env>(env: &'env Env, options: Unknown) -> Promise<'env> {
 }
 
 impl Secrets {
+    #[expect(clippy::unnecessary_wraps, reason = "as that of the module, whose configuration can fail")]
     pub(super) fn client(&self) -> Result<Client> {
         Ok(self.inner.clone())
     }
@@ -105,13 +108,31 @@ impl Secrets {
         calls::list(env, self.client(), &business_id)
     }
 
+    /// Calls back with every change that matches the filter, whoever makes it: `{ kind: 'changed', businessId, names,
+    /// versions }`, or `{ kind: 'resync' }` when anything may have changed.
+    ///
+    /// Events come one at a time, the next one after the promise that the callback returned; what changes meanwhile is
+    /// merged. What it throws becomes a process warning. A watcher never keeps the process alive, and hears nothing
+    /// where `stats().listener.state` is `unavailable`. Throws where an argument is wrong.
+    #[napi(ts_args_type = "filter: WatchFilter | null | undefined, callback: (event: ChangedEvent | ResyncEvent) => unknown")]
+    pub fn watch(&self, env: &Env, filter: Unknown, callback: Unknown) -> napi::Result<Watcher> {
+        watch::start(env, self.client(), &filter, &callback)
+    }
+
+    /// What this client has done so far, and what it is doing. Cheap enough to poll.
+    #[napi]
+    pub fn stats(&self) -> Stats {
+        self.inner.stats().into()
+    }
+
     /// Asks the database for a sign of life.
     #[napi(ts_return_type = "Promise<void>")]
     pub fn ping<'env>(&self, env: &'env Env) -> Promise<'env> {
         calls::ping(env, self.client())
     }
 
-    /// Lets what is under way end, by its deadline, and closes the connections. Later calls reject with `CLOSED`.
+    /// Lets what is under way end, by its deadline, and closes the connections. The cache is wiped, watchers end, and
+    /// later calls reject with `CLOSED`.
     ///
     /// A process need not call it to exit.
     #[napi(ts_return_type = "Promise<void>")]

@@ -82,7 +82,7 @@ impl Deferred {
             // SAFETY: a deferred is consumed by being settled, and `value` was made in `env`.
             Ok(value) => check_status!(unsafe { sys::napi_resolve_deferred(env.raw(), self.0, value) }),
             Err(error) => {
-                let error = js::error(env, &error)?;
+                let error = js::error(env, &error);
                 // SAFETY: likewise.
                 check_status!(unsafe { sys::napi_reject_deferred(env.raw(), self.0, error.raw()) })
             }
@@ -133,10 +133,12 @@ impl Settler {
             .build_callback(move |context| {
                 let ready = inside.take();
                 Environment::of(&context.env)?.settler.end(&context.env, ready.len())?;
+                // Each by itself: one that fails must not leave the others pending for ever.
+                let mut outcome = Ok(());
                 for settlement in ready {
-                    settlement(&context.env)?;
+                    outcome = outcome.and(settlement(&context.env));
                 }
-                Ok(())
+                outcome
             })?;
         Ok(Self { outbox, bell: Arc::new(bell), pending: 0 })
     }

@@ -6,7 +6,9 @@ use napi_derive::napi;
 
 use super::environment::Environment;
 use super::settle::{Promise, settle};
-use super::{calls, options, runtime};
+use super::stats::Stats;
+use super::watch::{self, Watcher};
+use super::{calls, js, options, runtime};
 use crate::client::Client;
 use crate::config::{Config, Options};
 use crate::error::{Error, Result};
@@ -208,15 +210,30 @@ pub fn get_integration_status<'env>(env: &'env Env, business_id: Unknown) -> Pro
     calls::get_integration_status(env, client(env), &business_id)
 }
 
+/// Calls back with every change that matches the filter, whoever makes it. As `Secrets.watch`, on the shared client.
+#[napi(ts_args_type = "filter: WatchFilter | null | undefined, callback: (event: ChangedEvent | ResyncEvent) => unknown")]
+pub fn watch(env: &Env, filter: Unknown, callback: Unknown) -> napi::Result<Watcher> {
+    watch::start(env, client(env), &filter, &callback)
+}
+
+/// What the shared client has done so far, and what it is doing. As `Secrets.stats`. Throws where it cannot be made.
+#[napi]
+pub fn stats(env: &Env) -> napi::Result<Stats> {
+    match client(env) {
+        Ok(client) => Ok(client.stats().into()),
+        Err(error) => Err(js::error(env, &error).into()),
+    }
+}
+
 /// Asks the database of the shared client for a sign of life.
 #[napi(ts_return_type = "Promise<void>")]
-pub fn ping<'env>(env: &'env Env) -> Promise<'env> {
+pub fn ping(env: &Env) -> Promise<'_> {
     calls::ping(env, client(env))
 }
 
 /// Closes the shared client. The next call of a function of the module makes a new one.
 #[napi(ts_return_type = "Promise<void>")]
-pub fn close<'env>(env: &'env Env) -> Promise<'env> {
+pub fn close(env: &Env) -> Promise<'_> {
     match Environment::of(env)?.shared.take() {
         Some(client) => calls::close(env, Ok(client)),
         None => settle(env, async { Ok(()) }),

@@ -112,10 +112,32 @@ pub struct ConnectOptions {
     /// Whether a transaction pooler (`PgBouncer`, Supavisor) stands in between. Default: `auto`, which finds out.
     #[napi(ts_type = "'auto' | 'transaction' | 'none'")]
     pub pooler: Option<String>,
-    /// The name that the server's views and logs show, at most 63 bytes. Default: `app-secrets`.
+    /// A direct connection, of the same login and database, to hear of changes through where `url` leads through a
+    /// transaction pooler. Default: `url`, unless that is the case.
+    pub listen_url: Option<String>,
+    /// Keeps what was read in memory, and hears of changes to drop it. True stands for all defaults. Default: false.
+    #[napi(ts_type = "boolean | CacheOptions")]
+    pub cache: Option<bool>,
+    /// The name that the server's views and logs show, at most 63 bytes. Default: `app-secrets`. That of the
+    /// connection that hears of changes ends in ` listener`.
     pub application_name: Option<String>,
     /// Whom the audit names besides the login, at most 128 bytes.
     pub actor: Option<String>,
+}
+
+/// How much is cached, and for how long.
+#[napi(object, object_from_js = false, object_to_js = false)]
+pub struct CacheOptions {
+    /// How long a value counts as fresh, in milliseconds, 1 to 86,400,000, give or take a tenth. While the listener is up
+    /// a change is seen sooner: within milliseconds. Default: 60,000.
+    pub ttl_ms: Option<u32>,
+    /// The same for a secret that is not set, at most `ttlMs`; 0 caches none. Default: 5000.
+    pub negative_ttl_ms: Option<u32>,
+    /// The most secrets to keep, 1 to 1,000,000. Default: 10,000.
+    pub max_entries: Option<u32>,
+    /// How much longer what was read may be served while the database is out of reach, in milliseconds, at most
+    /// 86,400,000. Never after a denied permission, a change or a deletion that was heard of. Default: 0, never.
+    pub max_stale_ms: Option<u32>,
 }
 
 /// How to set one secret.

@@ -44,21 +44,23 @@ impl Ears {
                 }
                 self.hub.changed(business, &versions);
             }
-            Some(Notice::Everything) => self.resync("everything may have changed"),
+            Some(Notice::Everything) => {
+                tracing::debug!("everything may have changed");
+                self.drop_all();
+                self.hub.resync();
+            }
             // Ours are well-formed. Whoever sends others may as well be talking to himself.
             None => tracing::debug!(bytes = payload.len(), "ignoring a notification that is none of ours"),
         }
     }
 
-    fn resync(&self, why: &str) {
-        tracing::debug!(why, "dropping everything cached");
+    fn drop_all(&self) {
         if let Some(pool) = self.pool.upgrade() {
             pool.outdated(None);
         }
         if let Some(cache) = &self.cache {
             cache.clear();
         }
-        self.hub.resync();
     }
 
     /// Hears until the session is lost.
@@ -74,9 +76,9 @@ impl Ears {
     fn lost(&self, run: u64, error: &Error) {
         tracing::warn!(%error, "the listener was lost");
         self.status.failed(run, ListenerState::Connecting, error);
-        // Watchers hear of it when it is back: they could not rely on what they would read now.
+        // Watchers hear of it when it is back: what they would read now might change unheard.
         if let Some(cache) = &self.cache {
-            cache.clear();
+            cache.expire_all();
         }
     }
 }
@@ -92,9 +94,11 @@ pub(super) async fn listen(ears: &Ears, config: &Config, run: u64, mut stop: wat
         match opened {
             Ok(mut session) => {
                 let since = Instant::now();
-                ears.status.listening(run);
+                tracing::debug!("the listener is connected");
                 // Notifications sent meanwhile are lost: drop everything cached.
-                ears.resync("the listener is connected");
+                ears.drop_all();
+                ears.status.listening(run);
+                ears.hub.resync();
                 let lost = tokio::select! {
                     error = ears.follow(&mut session) => Some(error),
                     _ = stop.changed() => None,

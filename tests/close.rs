@@ -1,5 +1,7 @@
 //! How a client ends.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::time::{Duration, Instant};

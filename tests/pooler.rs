@@ -1,5 +1,7 @@
 //! Behind a transaction pooler, where nothing but a transaction stays on one server.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use app_secrets::{Code, Options, Pooler, SecretName};

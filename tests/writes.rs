@@ -1,5 +1,7 @@
 //! Writes against a real database.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use app_secrets::{Client, Code, KlingCredentials, NameSet, Options, SecretName};

@@ -1,7 +1,8 @@
 //! What the integration tests share: a migrated database, and ways to disturb the connection to it.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
-#![allow(missing_docs, unreachable_pub, clippy::missing_panics_doc, reason = "test support")]
+#![allow(missing_docs, unreachable_pub, reason = "test support")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 pub mod proxy;
 
@@ -53,6 +54,7 @@ pub async fn run(admin: &mut PgConnection, sql: String) {
     admin.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.unwrap();
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as `set` takes it")]
 pub fn secret(text: &str) -> Option<SecretString> {
     Some(text.into())
 }

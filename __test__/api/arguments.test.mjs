@@ -9,7 +9,8 @@ import { addBusiness, clear } from '../support/secrets.mjs'
 import { wireProxy } from '../support/wire-proxy.mjs'
 
 const remedies = {
-  INVALID_ARGUMENT: /must be|such as|at least one|unknown property; known are|leave its version out|cannot be (read|listed)|more than \d+ elements/,
+  INVALID_ARGUMENT:
+    /must be|such as|at least one|unknown property; known are|leave its version out|cannot be (read|listed)|more than \d+ elements/,
   UNKNOWN_SECRET: /did you mean|the names are .*whatsapp_api_key/,
   INVALID_VALUE: /must be|null to clear|65,536|NUL|surrogate/,
 }
@@ -71,7 +72,9 @@ test('bad input', async (t) => {
     await claim(`${name} refuses what is no business id`, bad.businessIds(id), 'INVALID_ARGUMENT', (value) =>
       secrets[name](value, ...rest),
     )
-    await t.test(`${name} without arguments is refused`, () => refused(() => secrets[name](), 'INVALID_ARGUMENT'))
+    await t.test(`${name} without arguments is refused`, () =>
+      refused(() => secrets[name](), 'INVALID_ARGUMENT'),
+    )
   }
 
   const names = [
@@ -102,7 +105,10 @@ test('bad input', async (t) => {
     ['setYouTubeApiKey', (value) => secrets.setYouTubeApiKey(id, value)],
     ['setSmsApiKey', (value) => secrets.setSmsApiKey(id, value)],
     ['setWhatsAppApiKey', (value) => secrets.setWhatsAppApiKey(id, value)],
-    ['setKlingCredentials', (value) => secrets.setKlingCredentials(id, { accessKey: 'lost', secretKey: value })],
+    [
+      'setKlingCredentials',
+      (value) => secrets.setKlingCredentials(id, { accessKey: 'lost', secretKey: value }),
+    ],
   ]
   for (const [name, call] of values) {
     await claim(`${name} refuses what is no value`, bad.secretValues(), 'INVALID_VALUE', call)
@@ -117,8 +123,11 @@ test('bad input', async (t) => {
     secrets.setGoogleTokens(id, { refreshToken: 'lost', expiresAt }),
   )
 
-  await claim('setMany refuses what is no object of values', bad.valueObjects(), 'INVALID_ARGUMENT', (object) =>
-    secrets.setMany(id, object),
+  await claim(
+    'setMany refuses what is no object of values',
+    bad.valueObjects(),
+    'INVALID_ARGUMENT',
+    (object) => secrets.setMany(id, object),
   )
   await claim('setMany refuses unknown names', bad.unknownValueObjects(), 'UNKNOWN_SECRET', (object) =>
     secrets.setMany(id, object),
@@ -132,7 +141,12 @@ test('bad input', async (t) => {
     ['setGoogleTokens', (tokens) => secrets.setGoogleTokens(id, tokens)],
   ]
   for (const [name, call] of objects) {
-    await claim(`${name} refuses another thing in place of an object`, bad.noObjects(), 'INVALID_ARGUMENT', call)
+    await claim(
+      `${name} refuses another thing in place of an object`,
+      bad.noObjects(),
+      'INVALID_ARGUMENT',
+      call,
+    )
   }
   await claim('missing objects are refused', { undefined }, 'INVALID_ARGUMENT', (missing) =>
     secrets.setKlingCredentials(id, missing),
@@ -144,13 +158,20 @@ test('bad input', async (t) => {
   const expectations = [
     ['set', (expectedVersion) => secrets.set(id, 'grok_api_key', 'lost', { expectedVersion })],
     ['delete', (expectedVersion) => secrets.delete(id, 'grok_api_key', { expectedVersion })],
-    ['setMany', (v) => secrets.setMany(id, { grok_api_key: 'lost' }, { expectedVersions: { grok_api_key: v } })],
+    [
+      'setMany',
+      (v) => secrets.setMany(id, { grok_api_key: 'lost' }, { expectedVersions: { grok_api_key: v } }),
+    ],
   ]
   for (const [name, call] of expectations) {
     await claim(`${name} refuses what is no version`, versions, 'INVALID_ARGUMENT', call)
   }
-  await claim('an expected version of what is not written is refused', { 0: 0, 1: 1 }, 'INVALID_ARGUMENT', (version) =>
-    secrets.setMany(id, { grok_api_key: 'lost' }, { expectedVersions: { claude_api_key: version } }),
+  await claim(
+    'an expected version of what is not written is refused',
+    { 0: 0, 1: 1 },
+    'INVALID_ARGUMENT',
+    (version) =>
+      secrets.setMany(id, { grok_api_key: 'lost' }, { expectedVersions: { claude_api_key: version } }),
   )
 
   await t.test('upper case ids are the same business', async () => {
@@ -159,7 +180,12 @@ test('bad input', async (t) => {
 
   await t.test('exactly 65,536 bytes are a value, however they are made up', async () => {
     const own = await addBusiness(db)
-    for (const value of ['x'.repeat(65_536), `${'€'.repeat(21_845)}x`, 'é'.repeat(32_768), '😀'.repeat(16_384)]) {
+    for (const value of [
+      'x'.repeat(65_536),
+      `${'€'.repeat(21_845)}x`,
+      'é'.repeat(32_768),
+      '😀'.repeat(16_384),
+    ]) {
       assert.equal(Buffer.byteLength(value), 65_536)
       await secrets.set(own, 'grok_api_key', ` \n${value}\ufeff\t`)
       assert.equal(await secrets.get(own, 'grok_api_key'), value)

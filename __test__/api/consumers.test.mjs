@@ -171,7 +171,10 @@ test('consumers', async (t) => {
 
   await claim('an expiry that the database holds to the microsecond reads as its millisecond', async () => {
     const id = await addBusiness(db)
-    await secrets.setMany(id, { google_refresh_token: 'r', google_token_expiry: '2031-01-31 12:00:00.123987+02' })
+    await secrets.setMany(id, {
+      google_refresh_token: 'r',
+      google_token_expiry: '2031-01-31 12:00:00.123987+02',
+    })
     const { expiresAt } = await secrets.getGoogleTokens(id)
     assert.equal(expiresAt.toISOString(), '2031-01-31T10:00:00.123Z')
   })
@@ -202,8 +205,14 @@ test('consumers', async (t) => {
 
   await t.test('what cannot be decrypted is never answered as "not set"', async () => {
     const id = await addBusiness(db)
-    await secrets.setMany(id, { gemini_api_key: 'g', grok_api_key: 'g', kling_access_key: 'k', google_access_token: 'a' })
-    for (const name of ['gemini_api_key', 'kling_access_key', 'google_access_token']) await breakCipher(db, id, name)
+    await secrets.setMany(id, {
+      gemini_api_key: 'g',
+      grok_api_key: 'g',
+      kling_access_key: 'k',
+      google_access_token: 'a',
+    })
+    for (const name of ['gemini_api_key', 'kling_access_key', 'google_access_token'])
+      await breakCipher(db, id, name)
     for (const call of [
       () => secrets.getProviderKey(id, 'gemini'),
       () => secrets.getBusinessApiKeys(id),

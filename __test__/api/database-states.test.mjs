@@ -7,6 +7,7 @@ import { openClient, refuses } from '../support/addon.mjs'
 import { freshDatabase, onEachMajor, startCluster, withClient } from '../support/cluster.mjs'
 import { migration } from '../support/migrations.mjs'
 import { addBusiness } from '../support/secrets.mjs'
+import { until } from '../support/wait.mjs'
 
 const somebody = randomUUID()
 
@@ -19,7 +20,8 @@ const calls = (client, id = somebody) => ({
 })
 
 async function everyCall(client, code, says, id) {
-  for (const call of Object.values(calls(client, id))) await refuses(call, code, { says, hides: ['lost value'] })
+  for (const call of Object.values(calls(client, id)))
+    await refuses(call, code, { says, hides: ['lost value'] })
 }
 
 /** The migration role stands in: before 004 there is no group for a service's login to be in. */
@@ -71,7 +73,11 @@ test('a contract of another version', async (t) => {
   const claim = (name, definition, call = (client) => client.get(id, 'grok_api_key')) =>
     t.test(name, async (t) => {
       await db.query(`alter function ${batch} rename to kept; ${definition}; ${grant}`)
-      t.after(() => db.query(`drop function if exists ${batch}; alter function public.kept(uuid[], text[]) rename to get_business_secrets_batch`))
+      t.after(() =>
+        db.query(
+          `drop function if exists ${batch}; alter function public.kept(uuid[], text[]) rename to get_business_secrets_batch`,
+        ),
+      )
       const client = await openClient(t, db)
       await refuses(() => call(client), 'NOT_MIGRATED', { says: /app-secrets migrate/, hides: ['odd value'] })
     })
@@ -87,9 +93,18 @@ test('a contract of another version', async (t) => {
     returning('ord bigint, value text, version integer, status text', "i, 'odd value', 1, 'ok'"),
   )
   await claim('with a new status is NOT_MIGRATED', returning(columns, "i::int, null, 1, 'sealed_twice'"))
-  await claim('with a value beside a failure is NOT_MIGRATED', returning(columns, "i::int, 'odd value', 1, 'not_set'"))
-  await claim('with answers out of order is NOT_MIGRATED', returning(columns, "i::int + 1, 'odd value', 1, 'ok'"))
-  await claim('with answers missing is NOT_MIGRATED', `${returning(columns, "1, 'odd value', 1, 'ok'").replace('from unnest', 'from (select 1) x left join unnest').replace('n(name, i)', 'n(name, i) on false where false')}`)
+  await claim(
+    'with a value beside a failure is NOT_MIGRATED',
+    returning(columns, "i::int, 'odd value', 1, 'not_set'"),
+  )
+  await claim(
+    'with answers out of order is NOT_MIGRATED',
+    returning(columns, "i::int + 1, 'odd value', 1, 'ok'"),
+  )
+  await claim(
+    'with answers missing is NOT_MIGRATED',
+    `${returning(columns, "1, 'odd value', 1, 'ok'").replace('from unnest', 'from (select 1) x left join unnest').replace('n(name, i)', 'n(name, i) on false where false')}`,
+  )
   await claim(
     'that does not know a name yet is NOT_MIGRATED',
     returning(columns, "i::int, null, 0, 'unknown_secret'"),
@@ -137,7 +152,9 @@ test('a login that may not', async (t) => {
   const asSuperuser = (statement) => db.query(statement, [], 'supabase_admin')
   await asSuperuser(`create role ${role} login password '${password}'`)
   // After the database, which holds what was granted.
-  t.after(() => withClient(db.cluster.urlFor('supabase_admin'), (client) => client.query(`drop role ${role}`)))
+  t.after(() =>
+    withClient(db.cluster.urlFor('supabase_admin'), (client) => client.query(`drop role ${role}`)),
+  )
   const url = new URL(db.service)
   Object.assign(url, { username: role, password })
   const says = (pattern) => ({ says: pattern, hides: [password, url.href] })
@@ -156,7 +173,12 @@ test('a login that may not', async (t) => {
     ['with another password', (u) => (u.password = `not-${password}`), 'PERMISSION_DENIED', /password/],
     ['without a password', (u) => (u.password = ''), 'PERMISSION_DENIED', /password/],
     ['as somebody whom nobody knows', (u) => (u.username = 'nobody_at_all'), 'PERMISSION_DENIED', /user/],
-    ['in a database that there is not', (u) => (u.pathname = '/no_such_database'), 'CONFIG', /connection string/],
+    [
+      'in a database that there is not',
+      (u) => (u.pathname = '/no_such_database'),
+      'CONFIG',
+      /connection string/,
+    ],
   ]) {
     await t.test(`connect ${what} is ${code}, at once`, async (t) => {
       const other = new URL(url)
@@ -222,10 +244,12 @@ test('a server without room', async (t) => {
     await answer.catch(() => late.ping())
   })
 
-  await t.test('is not asked for a second connection that a client does not need', async (t) => {
+  await t.test('is not asked for a second connection that a client does not need', async () => {
     const [first] = clients.slice(1)
     await Promise.all(Array.from({ length: 300 }, () => first.ping()))
-    const { rows } = await own.server.sql("select from pg_catalog.pg_stat_activity where usename = 'crowd'")
+    // A session that is refused takes the superuser's place for a moment.
+    const count = () => own.server.sql("select from pg_catalog.pg_stat_activity where usename = 'crowd'")
+    const { rows } = await until(() => count().catch(() => undefined), 'room for the superuser')
     assert.ok(rows.length <= 7)
   })
 })

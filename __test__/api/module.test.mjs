@@ -26,7 +26,9 @@ function setEnvironment(t, variables) {
 after(() => addon.close())
 
 const methods = Object.getOwnPropertyNames(addon.Secrets.prototype).filter((name) => name !== 'constructor')
-const functions = Object.keys(addon).filter((name) => typeof addon[name] === 'function' && !/^[A-Z]/.test(name))
+const functions = Object.keys(addon).filter(
+  (name) => typeof addon[name] === 'function' && !/^[A-Z]/.test(name),
+)
 
 test('every method of a client stands at module level too', () => {
   // `delete` cannot be the name of a function that is imported by name.
@@ -96,7 +98,7 @@ test('all functions share one client', async (t) => {
 
 test('without a connection string every function says which variable to set, and the next call tries again', async (t) => {
   setEnvironment(t, {})
-  for (const name of functions.filter((name) => name !== 'close')) {
+  for (const name of functions.filter((name) => !/^(close|watch|stats)$/.test(name))) {
     await refuses(() => addon[name](), 'CONFIG', { says: /APP_SECRETS_URL/ })
   }
   await addon.close()
@@ -109,7 +111,10 @@ test('a closed shared client makes room for a new one', async (t) => {
   const [first, second] = [await freshDatabase(t, 17), await freshDatabase(t, 17)]
   setEnvironment(t, { APP_SECRETS_URL: first.service })
   const id = await addBusiness(first, { grok_api_key: 'in the first' })
-  await second.query('insert into public.businesses (id, grok_api_key) values ($1, $2)', [id, 'in the second'])
+  await second.query('insert into public.businesses (id, grok_api_key) values ($1, $2)', [
+    id,
+    'in the second',
+  ])
   assert.equal(await addon.get(id, 'grok_api_key'), 'in the first')
   process.env.APP_SECRETS_URL = second.service
   assert.equal(await addon.get(id, 'grok_api_key'), 'in the first')
@@ -129,7 +134,7 @@ test('a closed client refuses every method, and closing again is no failure', as
   known.setProviderKey = ['grok', 'x']
   known.setKlingCredentials = [null]
   known.setGoogleTokens = [{ refreshToken: 'x' }]
-  for (const name of methods.filter((name) => name !== 'close')) {
+  for (const name of methods.filter((name) => !/^(close|watch|stats)$/.test(name))) {
     const rest = known[name] ?? (/^(get|delete)$/.test(name) ? ['grok_api_key'] : ['grok_api_key', 'x'])
     const args = /^set.*ApiKey$/.test(name) ? ['x'] : rest
     await refuses(() => client[name](id, ...args), 'CLOSED', { says: /connect\(\)/ })
@@ -142,7 +147,12 @@ test('closing lets what is under way end and fails what still waits', async (t) 
   const client = await openClient(t, db, { maxConnections: 1 })
   await client.ping()
   const write = client.set(id, 'grok_api_key', 'under way')
-  const waiting = Array.from({ length: 5 }, () => client.ping().then(() => 'served', ({ code }) => code))
+  const waiting = Array.from({ length: 5 }, () =>
+    client.ping().then(
+      () => 'served',
+      ({ code }) => code,
+    ),
+  )
   await client.close()
   assert.equal(await write, 1)
   for (const outcome of await Promise.all(waiting)) assert.ok(['served', 'CLOSED'].includes(outcome), outcome)

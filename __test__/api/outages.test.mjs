@@ -54,7 +54,11 @@ test('a client is made while its database is away, and serves as soon as it is t
   t.after(() => later.stop())
   // That this is another server shows in what it says: there is no such login.
   await until(
-    () => client.ping().then(() => true, ({ code }) => code === 'PERMISSION_DENIED'),
+    () =>
+      client.ping().then(
+        () => true,
+        ({ code }) => code === 'PERMISSION_DENIED',
+      ),
     'an answer of the server that came later',
   )
 })
@@ -65,7 +69,9 @@ test('while the database is away calls fail soon, and say that it is', async (t)
   await server.stopImmediate()
   t.after(() => server.restart())
   for (let i = 0; i < 5; i++) {
-    const ms = await took(() => refuses(() => client.get(id, 'grok_api_key'), 'UNAVAILABLE', { says: /refused|closed/ }))
+    const ms = await took(() =>
+      refuses(() => client.get(id, 'grok_api_key'), 'UNAVAILABLE', { says: /refused|closed/ }),
+    )
     assert.ok(ms < 4000, `${ms} ms`)
   }
   const burst = await took(() =>
@@ -117,7 +123,9 @@ test('a session that an administrator ends is replaced without a word', async (t
   const client = await openClient(t, `${url}?application_name=ended`)
   await client.set(id, 'grok_api_key', 'still here')
   const end = () =>
-    server.sql(`select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'ended'`)
+    server.sql(
+      `select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'ended'`,
+    )
   await end()
   assert.equal(await client.get(id, 'grok_api_key'), 'still here')
   await end()
@@ -228,7 +236,9 @@ test('a server that speaks no PostgreSQL is refused with a code', async (t) => {
       socket.end(speech)
     }).listen(0, '127.0.0.1')
     await once(fake, 'listening')
-    const client = await openClient(t, `postgres://a:p4ss-w0rd-marker@127.0.0.1:${fake.address().port}/x`, { timeoutMs: 300 })
+    const client = await openClient(t, `postgres://a:p4ss-w0rd-marker@127.0.0.1:${fake.address().port}/x`, {
+      timeoutMs: 300,
+    })
     await refuses(() => client.ping(), 'UNAVAILABLE', { hides: ['p4ss-w0rd-marker'] })
     fake.close()
   }

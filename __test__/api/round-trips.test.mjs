@@ -32,7 +32,8 @@ test('round trips', async (t) => {
     getKlingCredentials: () => client.getKlingCredentials(id),
     setKlingCredentials: (i) => client.setKlingCredentials(id, { accessKey: `a${i}`, secretKey: `s${i}` }),
     getGoogleTokens: () => client.getGoogleTokens(id),
-    setGoogleTokens: (i) => client.setGoogleTokens(id, { accessToken: `a${i}`, expiresAt: new Date(i * 1e9) }),
+    setGoogleTokens: (i) =>
+      client.setGoogleTokens(id, { accessToken: `a${i}`, expiresAt: new Date(i * 1e9) }),
     getIntegrationStatus: () => client.getIntegrationStatus(id),
   }
   // Expected version 0 of youtube_api_key holds only until setMany has run: each is warmed up in turn.
@@ -50,7 +51,9 @@ test('round trips', async (t) => {
 
   await t.test('a refused write is one request too', async () => {
     proxy.reset()
-    await assert.rejects(client.set(id, 'grok_api_key', 'x', { expectedVersion: 99 }), { code: 'VERSION_CONFLICT' })
+    await assert.rejects(client.set(id, 'grok_api_key', 'x', { expectedVersion: 99 }), {
+      code: 'VERSION_CONFLICT',
+    })
     assert.deepEqual([proxy.trips, proxy.requests], [1, 1])
   })
 
@@ -68,13 +71,16 @@ test('round trips', async (t) => {
     assert.ok(proxy.requests + proxy.accepted * 5 <= names.length, `${proxy.requests} requests for 600 reads`)
   })
 
-  await t.test('a client opens no connection before it is asked, and one for what comes one by one', async (t) => {
-    const other = await wireProxy(t, db.service)
-    const lazy = await openClient(t, other.url)
-    assert.equal(other.accepted, 0)
-    for (let i = 0; i < 20; i++) await lazy.get(id, 'grok_api_key')
-    assert.equal(other.accepted, 1)
-  })
+  await t.test(
+    'a client opens no connection before it is asked, and one for what comes one by one',
+    async (t) => {
+      const other = await wireProxy(t, db.service)
+      const lazy = await openClient(t, other.url)
+      assert.equal(other.accepted, 0)
+      for (let i = 0; i < 20; i++) await lazy.get(id, 'grok_api_key')
+      assert.equal(other.accepted, 1)
+    },
+  )
 
   await t.test('never are there more connections than maxConnections', async (t) => {
     const other = await wireProxy(t, db.service)

@@ -5,7 +5,15 @@ import { randomUUID } from 'node:crypto'
 import { breakCipher, fingerprint, openClient, refuses } from '../support/addon.mjs'
 import { freshDatabase, onEachMajor } from '../support/cluster.mjs'
 import { assertSynced } from '../support/invariants.mjs'
-import { addBusiness, clear, history, names, sealedNames, updateSecrets, versions } from '../support/secrets.mjs'
+import {
+  addBusiness,
+  clear,
+  history,
+  names,
+  sealedNames,
+  updateSecrets,
+  versions,
+} from '../support/secrets.mjs'
 
 onEachMajor('values', async (t, major) => {
   const db = await freshDatabase(t, major)
@@ -96,7 +104,11 @@ onEachMajor('values', async (t, major) => {
 
   await claim('setMany writes and clears together, and gives the versions', async () => {
     const id = await addBusiness(db, { gemini_api_key: 'old', whatsapp_api_key: 'untouched' })
-    const written = await secrets.setMany(id, { gemini_api_key: null, grok_api_key: 'new', claude_api_key: ' ' })
+    const written = await secrets.setMany(id, {
+      gemini_api_key: null,
+      grok_api_key: 'new',
+      claude_api_key: ' ',
+    })
     assert.deepEqual(written, { gemini_api_key: 2, grok_api_key: 1, claude_api_key: 0 })
     assert.deepEqual(await clear(db, id), { grok_api_key: 'new', whatsapp_api_key: 'untouched' })
   })
@@ -120,8 +132,16 @@ onEachMajor('values', async (t, major) => {
     assert.equal(await secrets.set(id, 'grok_api_key', 'two', { expectedVersion: 1 }), 2)
     const before = await fingerprint(db)
     const conflict = { says: /grok_api_key is at version 2, not 1.*read/, hides: ['three'] }
-    await refuses(() => secrets.set(id, 'grok_api_key', 'three', { expectedVersion: 1 }), 'VERSION_CONFLICT', conflict)
-    await refuses(() => secrets.delete(id, 'grok_api_key', { expectedVersion: 1 }), 'VERSION_CONFLICT', conflict)
+    await refuses(
+      () => secrets.set(id, 'grok_api_key', 'three', { expectedVersion: 1 }),
+      'VERSION_CONFLICT',
+      conflict,
+    )
+    await refuses(
+      () => secrets.delete(id, 'grok_api_key', { expectedVersion: 1 }),
+      'VERSION_CONFLICT',
+      conflict,
+    )
     const values = { claude_api_key: 'three', grok_api_key: 'three' }
     const options = { expectedVersions: { claude_api_key: 0, grok_api_key: 1 } }
     await refuses(() => secrets.setMany(id, values, options), 'VERSION_CONFLICT', conflict)
@@ -169,7 +189,10 @@ onEachMajor('values', async (t, major) => {
     assert.ok(updatedAt instanceof Date && Math.abs(updatedAt - started) < 60_000)
     assert.equal(entry('gemini_api_key').last4, null)
     assert.equal(entry('claude_api_key').last4, 'éèê😀')
-    assert.deepEqual([entry('google_token_expiry').last4, entry('google_drive_folder_id').last4], [null, null])
+    assert.deepEqual(
+      [entry('google_token_expiry').last4, entry('google_drive_folder_id').last4],
+      [null, null],
+    )
     assert.deepEqual(entry('whatsapp_api_key'), {
       name: 'whatsapp_api_key',
       isSet: false,
@@ -201,7 +224,9 @@ onEachMajor('values', async (t, major) => {
     await secrets.setMany(id, { grok_api_key: 'unreadable soon', claude_api_key: 'fine' })
     await breakCipher(db, id, 'grok_api_key')
 
-    await refuses(() => secrets.get(id, 'grok_api_key'), 'DECRYPT_FAILED', { says: /grok_api_key.*new value/ })
+    await refuses(() => secrets.get(id, 'grok_api_key'), 'DECRYPT_FAILED', {
+      says: /grok_api_key.*new value/,
+    })
     const both = () => secrets.getMany(id, ['claude_api_key', 'grok_api_key'])
     const { message } = await refuses(both, 'DECRYPT_FAILED', { says: /grok_api_key/, hides: ['fine'] })
     assert.ok(!message.includes('claude_api_key'))
@@ -217,7 +242,9 @@ onEachMajor('values', async (t, major) => {
   await claim('a reference that dangles is a failure, not an absence, and a write heals it', async () => {
     const id = await addBusiness(db)
     await secrets.set(id, 'grok_api_key', 'restored without Vault')
-    await db.query("delete from vault.secrets where name = 'business_secrets/' || $1 || '/grok_api_key'", [id])
+    await db.query("delete from vault.secrets where name = 'business_secrets/' || $1 || '/grok_api_key'", [
+      id,
+    ])
     await refuses(() => secrets.get(id, 'grok_api_key'), 'DECRYPT_FAILED')
     await secrets.set(id, 'grok_api_key', 'healed')
     assert.equal(await secrets.get(id, 'grok_api_key'), 'healed')
@@ -266,7 +293,8 @@ onEachMajor('values', async (t, major) => {
       [id],
     )
     const text = JSON.stringify(rows)
-    for (const expected of ['ops@example.com', 'settings-page', 'app_service']) assert.match(text, new RegExp(expected))
+    for (const expected of ['ops@example.com', 'settings-page', 'app_service'])
+      assert.match(text, new RegExp(expected))
     assert.ok(!text.includes('audited value'))
   })
 })

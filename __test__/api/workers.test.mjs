@@ -56,7 +56,10 @@ test('a worker reads through the module and through a client of its own, and end
 
 test("a worker's shared client comes from the worker's own environment", async (t) => {
   const [one, two] = [await prepared(t), await prepared(t)]
-  await two.db.query('insert into public.businesses (id, grok_api_key) values ($1, $2)', [one.id, 'of the second'])
+  await two.db.query('insert into public.businesses (id, grok_api_key) values ($1, $2)', [
+    one.id,
+    'of the second',
+  ])
   const read = `addon.get(workerData.id, 'grok_api_key').then((value) => parentPort.postMessage(value))`
   const answers = [one, two].map(({ env }) => result(start(read, { env, id: one.id })))
   assert.deepEqual(await Promise.all(answers), ['a value', 'of the second'])

@@ -95,7 +95,7 @@ export const secretValues = () => ({
   'half a surrogate pair at the start': `\ude00${marker}`,
   'a pair the wrong way round': `${marker}\ude00\ud83d`,
   'a byte too long': marker.padEnd(65_537, 'x'),
-  'a byte too long, in three-byte letters': '€'.repeat(21_845) + 'xx',
+  'a byte too long, in three-byte letters': `${'€'.repeat(21_845)}xx`,
   'a byte too long after trimming': ` ${'x'.repeat(65_537)} `,
   'a megabyte': marker.repeat(55_000),
 })

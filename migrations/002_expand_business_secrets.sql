@@ -424,8 +424,8 @@ begin
                 v_cleared := v_cleared || v_name;
             end if;
         elsif pg_catalog.octet_length(v_value) > 65536 then
-            raise exception '% is % bytes long; at most 65536 are allowed', v_name, pg_catalog.octet_length(v_value)
-                using errcode = 'AS002';
+            raise exception '% of business % is % bytes long; at most 65536 are allowed',
+                v_name, new.business_id, pg_catalog.octet_length(v_value) using errcode = 'AS002';
         elsif v_conflict then
             v_token := pg_catalog.gen_random_uuid()::pg_catalog.text;
             v_stash := v_stash || pg_catalog.jsonb_build_object(v_token, v_value);

@@ -14,6 +14,10 @@ do $$
 begin
     -- One migrator at a time: two that make the same object at once get in each other's way.
     perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('app_secrets.migrations', 0));
+    if pg_catalog.to_regnamespace('app_secrets') is null then
+        raise exception 'migration 3 must be applied first (found: none)' using errcode = 'AS007',
+            hint = 'Run: npm run migrate';
+    end if;
     perform app_secrets.require_migration(3);
 end $$;
 

@@ -48,15 +48,11 @@ onEachMajor('migrations', async (t, major) => {
   )
 
   await t.test('a file that comes too early is refused and changes nothing', async (t) => {
-    for (const [state, code] of [
-      [0, '3F000'],
-      [2, 'AS007'],
-      [3, 'AS007'],
-    ]) {
+    for (const state of [0, 2, 3]) {
       const db = await freshDatabase(t, major, { migratedTo: state, legacyData: true })
       const before = await everythingOf(db)
       for (const version of versions.filter((v) => v > Math.max(state + 1, 2))) {
-        await assert.rejects(apply(db, version), { code }, `${version} on ${state}`)
+        await assert.rejects(apply(db, version), { code: 'AS007' }, `${version} on ${state}`)
         assert.deepEqual(await everythingOf(db), before)
       }
     }

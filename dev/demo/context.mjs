@@ -2,15 +2,14 @@
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { createLegacyTables, legacyBusiness, loadLegacyData, normalised } from '../legacy-data.mjs'
 import { createServiceLogin } from '../migrate.mjs'
 import { startPostgres } from '../postgres.mjs'
 import { request } from './postgrest.mjs'
-import { runWithoutCli } from './without-cli.mjs'
 
 const cli = fileURLToPath(new URL('../../bin/app-secrets.js', import.meta.url))
 
@@ -79,23 +78,27 @@ export class Demo {
     return Object.values((await this.rows(text, values))[0])[0]
   }
 
-  /** Runs `app-secrets` as somebody would who migrates: its output, with what it says shown line by line. */
-  async run(args, { show = () => true } = {}) {
-    if (!existsSync(cli)) return runWithoutCli(this, args)
+  /**
+   * Runs `app-secrets` as somebody would who migrates. Shows the lines that `show` lets through as they come; on a
+   * terminal a `live` command has it to itself, for its progress bar.
+   */
+  async run(args, { show = () => true, live = false } = {}) {
     this.report.say(`$ app-secrets ${args.join(' ')}`)
-    const env = { ...process.env, ADMIN_DATABASE_URL: this.cluster.urlFor('postgres'), NO_COLOR: '1' }
+    const env = { ...process.env, ADMIN_DATABASE_URL: this.cluster.urlFor('postgres') }
     delete env.APP_SECRETS_URL
-    this.#child = spawn(process.execPath, [cli, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env })
-    const output = { stdout: '', stderr: '' }
-    for (const stream of ['stdout', 'stderr']) {
-      this.#child[stream].setEncoding('utf8').on('data', (text) => {
-        output[stream] += text
+    const inherited = live && process.stdout.isTTY
+    if (!inherited) env.NO_COLOR = '1'
+    const stdio = inherited ? 'inherit' : ['ignore', 'pipe', 'pipe']
+    const child = spawn(process.execPath, [cli, ...args], { stdio, env })
+    this.#child = child
+    for (const input of inherited ? [] : [child.stdout, child.stderr]) {
+      createInterface({ input }).on('line', (line) => {
+        if (line.trim() && show(line)) this.report.say(`  ${line.trimEnd()}`)
       })
     }
-    const [code] = await once(this.#child, 'close')
-    const lines = `${output.stdout}${output.stderr}`.split('\n').filter((line) => line.trim() && show(line))
-    for (const line of lines) this.report.say(`  ${line.trimEnd()}`)
-    return { code, ...output }
+    const [code] = await once(child, 'close')
+    this.#child = undefined
+    return code
   }
 
   close() {

@@ -3,7 +3,7 @@
 export async function migrate(demo) {
   const { report } = demo
   report.step('Migrate: seal every value into Vault, beside the plaintext')
-  const { code } = await demo.run(['migrate'])
+  const code = await demo.run(['migrate'], { live: true })
   report.claim('the migration ends well', code === 0, `exit code ${code}`)
 
   const ledger = await demo.rows('select version, name from app_secrets.migrations order by version')

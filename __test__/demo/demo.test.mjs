@@ -84,6 +84,19 @@ test('the demo shows every claim, and leaves nothing behind', async (t) => {
     for (const call of calls) assert.ok(stdout.includes(call), call)
   })
 
+  await t.test('the migration, its proof and the drop are the command line’s', () => {
+    const calls = [...stdout.matchAll(/^ {3}\$ app-secrets (\S.*)$/gm)].map(([, call]) => call)
+    assert.deepEqual(calls, [
+      'migrate',
+      'verify',
+      'migrate --drop-legacy --yes-drop-plaintext=postgres',
+      'verify',
+      'migrate --drop-legacy --yes-drop-plaintext=postgres',
+      'scrub --yes-lock-tables=postgres',
+    ])
+    assert.match(stdout, /sealed [\d,]+ secrets of 1,000 businesses/)
+  })
+
   await t.test('each attempt that must be refused shows what the database answered', () => {
     const refused = stdout.split('\n').filter((line) => line.includes('✓ refused: '))
     assert.ok(refused.length >= 20, `${refused.length} attempts`)

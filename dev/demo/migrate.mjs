@@ -36,11 +36,14 @@ export async function migrate(demo) {
   )
   report.claim('the planner’s samples of them are gone too', sampled === 0)
   const orphans = await demo.value(
-    `select count(*)::int from vault.secrets v where v.name like 'business\\_secrets/%' and not exists (
-       select from public.business_secrets s
-       where v.id::text in (
-         s.gemini_api_key, s.grok_api_key, s.claude_api_key, s.youtube_api_key, s.kling_access_key,
-         s.kling_secret_key, s.global_sms_api_key, s.whatsapp_api_key, s.google_access_token, s.google_refresh_token))`,
+    `with cells as (
+       select unnest(array[
+         gemini_api_key, grok_api_key, claude_api_key, youtube_api_key, kling_access_key, kling_secret_key,
+         global_sms_api_key, whatsapp_api_key, google_access_token, google_refresh_token]) as reference
+       from public.business_secrets)
+     select count(*)::int from vault.secrets v
+     where v.name like 'business\\_secrets/%'
+       and not exists (select from cells c where c.reference = v.id::text)`,
   )
   report.claim('Vault holds no row that no cell refers to', orphans === 0)
 }

@@ -12,6 +12,11 @@ export const root = fileURLToPath(new URL('../../', import.meta.url))
 export const addonPath = fileURLToPath(new URL('../../index.js', import.meta.url))
 export const addon = createRequire(import.meta.url)(addonPath)
 
+/** Every function and class for callers. `runCli` is the command's own way in, and is not declared. */
+export const exported = Object.keys(addon).filter(
+  (name) => typeof addon[name] === 'function' && name !== 'runCli',
+)
+
 /** A client of a database (or a connection string), closed after the test. */
 export async function openClient(t, database, options = {}) {
   const url = typeof database === 'string' ? database : database.service
@@ -34,6 +39,9 @@ export const codes = [
   'UNAVAILABLE',
   'TIMEOUT',
   'UNKNOWN_OUTCOME',
+  'LOCK_TIMEOUT',
+  'VERIFICATION_FAILED',
+  'REFUSED',
   'CLOSED',
   'CONFIG',
 ]

@@ -1,5 +1,7 @@
 //! What can be typed, and the help for it.
 
+#![allow(clippy::doc_markdown, reason = "these comments are printed as they stand")]
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -79,7 +81,7 @@ pub(crate) enum Command {
 
     /// Rewrite the tables so that dropped plaintext leaves their pages
     ///
-    /// Uses VACUUM FULL, which locks each table for readers and writers while it is rewritten; pg_repack does the same
+    /// Uses VACUUM FULL, which locks each table for readers and writers while it is rewritten; `pg_repack` does the same
     /// without. Then lists the keys to rotate at their providers: WAL, backups and replicas keep the plaintext.
     Scrub(Scrub),
 
@@ -91,7 +93,7 @@ pub(crate) enum Command {
 
     /// Check everything that keeps the secrets safe: each with why it matters, and the fix
     ///
-    /// Only looks. With APP_SECRETS_URL set it checks that login too. Ends with 2 where a check fails.
+    /// Only looks. With `APP_SECRETS_URL` set it checks that login too. Ends with 2 where a check fails.
     Doctor,
 
     /// List a business's secrets, masked
@@ -113,7 +115,7 @@ pub(crate) enum Command {
 
     /// Set one secret of a business: the value comes from stdin, a file, or a prompt without echo
     ///
-    /// For example: pass show gemini | app-secrets set 3f2504e0-4f89-41d3-9a0c-0305e82c3301 gemini_api_key
+    /// For example: pass show gemini | app-secrets set 3f2504e0-4f89-41d3-9a0c-0305e82c3301 `gemini_api_key`
     Set(Set),
 
     /// Clear one secret of a business
@@ -129,7 +131,7 @@ pub(crate) enum Command {
 
     /// Set several secrets of a business from a .env file, all or none
     ///
-    /// Maps variables to names (GEMINI_API_KEY, XAI_API_KEY, ANTHROPIC_API_KEY, …), shows a masked plan, and asks.
+    /// Maps variables to names (`GEMINI_API_KEY`, `XAI_API_KEY`, `ANTHROPIC_API_KEY`, …), shows a masked plan, and asks.
     Import(Import),
 
     /// Show who changed what, newest first

@@ -180,7 +180,7 @@ impl Context<'_> {
 
     /// Shows progress, and hears Ctrl-C, until it is ended.
     fn watched(&self, what: &'static str) -> Watched {
-        let display = Arc::new(Display::new(self.terminal.err_is_terminal, what));
+        let display = Arc::new(Display::new(self.terminal.shows_err, what));
         let listener = Arc::clone(&display);
         let (control, stopper) = Control::new(move |event| listener.show(event));
         let signals = tokio::spawn(hear_signals(Arc::clone(&display), stopper));

@@ -151,9 +151,10 @@ impl Context<'_> {
     }
 
     fn fail(&mut self, error: &Error) {
-        let text = match self.is_json {
-            true => json::document(self.name, json::error(error)),
-            false => format!("{} {error}", "error:"),
+        let text = if self.is_json {
+            json::document(self.name, json::error(error))
+        } else {
+            format!("{} {error}", "error:")
         };
         self.terminal.note(text);
     }

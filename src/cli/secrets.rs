@@ -49,7 +49,7 @@ impl Context<'_> {
             return Err(Error::InvalidArgument(format!("{name} is not set for this business")));
         };
         // Nothing but the value where it goes into another program.
-        let end = if self.terminal.out_is_terminal { "\n" } else { "" };
+        let end = if self.terminal.shows_out { "\n" } else { "" };
         let _ = write!(self.terminal.out, "{}{end}", value.expose_secret());
         let _ = self.terminal.out.flush();
         Ok(Exit::Ok)

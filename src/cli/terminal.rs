@@ -21,8 +21,8 @@ pub(crate) struct Terminal {
     pub(crate) input: Box<dyn Read + Send>,
     /// Somebody can be asked.
     pub(crate) person: Option<Box<dyn Person>>,
-    pub(crate) out_is_terminal: bool,
-    pub(crate) err_is_terminal: bool,
+    pub(crate) shows_out: bool,
+    pub(crate) shows_err: bool,
     pub(crate) env: fn(&str) -> Option<String>,
 }
 
@@ -35,8 +35,8 @@ impl Terminal {
             err: Box::new(Patient(io::stderr())),
             input: Box::new(io::stdin()),
             person: is_asked.then(|| Box::new(Keyboard) as Box<dyn Person>),
-            out_is_terminal: io::stdout().is_terminal(),
-            err_is_terminal: io::stderr().is_terminal(),
+            shows_out: io::stdout().is_terminal(),
+            shows_err: io::stderr().is_terminal(),
             env: |name| std::env::var(name).ok(),
         }
     }
@@ -53,7 +53,7 @@ impl Terminal {
     }
 
     pub(crate) fn is_coloured(&self) -> bool {
-        self.out_is_terminal
+        self.shows_out
             && (self.env)("NO_COLOR").is_none_or(|value| value.is_empty())
             && (self.env)("TERM").is_none_or(|term| term != "dumb")
     }
@@ -89,7 +89,7 @@ impl<W: Write> Write for Patient<W> {
         loop {
             match self.0.write(bytes) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    std::thread::sleep(Duration::from_millis(2))
+                    std::thread::sleep(Duration::from_millis(2));
                 }
                 outcome => return outcome,
             }
@@ -100,7 +100,7 @@ impl<W: Write> Write for Patient<W> {
         loop {
             match self.0.flush() {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    std::thread::sleep(Duration::from_millis(2))
+                    std::thread::sleep(Duration::from_millis(2));
                 }
                 outcome => return outcome,
             }

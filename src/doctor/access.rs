@@ -117,7 +117,7 @@ fn judge_functions(found: &[Function], is_applied: impl Fn(i32) -> bool) -> Verd
         let is_custom = function.body != own.body;
         is_customised |= is_custom && name == shipped::CUSTOMISABLE;
         let grantees: BTreeSet<&String> = function.grantees.iter().collect();
-        let given = due.get(name).map(|due| &due.grantees).unwrap_or(&own.grantees);
+        let given = due.get(name).map_or(&own.grantees, |due| &due.grantees);
         let mut faults = Vec::new();
         if is_custom && name != shipped::CUSTOMISABLE {
             faults.push("is altered");

@@ -101,17 +101,15 @@ pub(super) async fn logins(report: &mut Report, patient: &mut Patient, service: 
 async fn admin(patient: &mut Patient) -> Result<Verdict> {
     let login = access::login(&mut patient.connection).await?;
     let name = &login.name;
-    Ok(if !login.owns_businesses || !login.may_create {
+    Ok(if !login.may_migrate {
         Verdict::fail(
             format!("{name} does not own public.businesses, or may not create schemas"),
             "connect as the owner: `postgres` on Supabase",
         )
     } else if login.is_superuser {
         Verdict::warn(format!("{name} is a superuser"), "connect as the owner of public.businesses instead")
-    } else if !login.bypasses_rls {
-        Verdict::ok(format!("{name} owns public.businesses"))
     } else {
-        Verdict::ok(format!("{name} owns public.businesses, and bypasses Row Level Security as on Supabase"))
+        Verdict::ok(format!("{name} owns public.businesses, and is no superuser"))
     })
 }
 
@@ -183,7 +181,9 @@ fn logged(settings: &[(String, String)]) -> Verdict {
             limit => sometimes.push(format!("log_min_duration_statement = {limit}")),
         }
         for name in ["log_min_duration_sample", "log_transaction_sample_rate"] {
-            if !matches!(setting(name), "" | "-1") && !(name.ends_with("rate") && setting(name) == "0") {
+            let is_off =
+                matches!(setting(name), "" | "-1") || (name.ends_with("rate") && setting(name) == "0");
+            if !is_off {
                 sometimes.push(format!("{name} = {}", setting(name)));
             }
         }

@@ -133,7 +133,7 @@ impl Admin {
         let applied = ledger::applied(&mut connection).await?;
         let mut patient = Patient { connection, applied };
         connection::logins(&mut report, &mut patient, service).await;
-        storage::ledger(&mut report, &mut patient).await;
+        storage::ledger(&mut report, &patient);
         storage::vault(&mut report, &mut patient).await;
         if patient.has(2) {
             access::all(&mut report, &mut patient).await;

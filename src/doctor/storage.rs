@@ -7,7 +7,7 @@ use crate::migrate::{CONTRACT, FILES, File, Finding, triggers as shipped_trigger
 use crate::store::admin::server::{self, Canary};
 use crate::store::admin::{inspect, ledger as applied_files, pages, proof};
 
-pub(super) async fn ledger(report: &mut Report, patient: &mut Patient) {
+pub(super) fn ledger(report: &mut Report, patient: &Patient) {
     report.add(
         "ledger",
         "Files that were changed after they were applied, or applied by a newer package, are not what this one expects.",

@@ -36,7 +36,7 @@ impl Default for MigrateOptions {
             to: LAST_BEFORE_CONTRACT,
             batch: 250,
             pause: Duration::ZERO,
-            lock_wait: Duration::from_secs(60),
+            lock_wait: Duration::from_mins(1),
             reapply: false,
         }
     }

@@ -64,6 +64,18 @@ pub enum FileState {
     Edited,
 }
 
+impl FileState {
+    /// As JSON and JavaScript have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Applied => "applied",
+            Self::AppliedUnchecked => "applied_unchecked",
+            Self::Edited => "edited",
+        }
+    }
+}
+
 /// The next command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
@@ -114,10 +126,7 @@ impl Admin {
             None if has_businesses => inspect::businesses(connection).await?,
             None => 0,
         };
-        let mismatched = match has(3) && is_whole {
-            true => Some(proof::columns(connection).await?.iter().map(|column| column.mismatched).sum()),
-            false => None,
-        };
+        let mismatched = if has(3) && is_whole { Some(proof::columns(connection).await?.iter().map(|column| column.mismatched).sum()) } else { None };
         let is_rolling_back = has(2) && backfill::is_restoring(connection).await?;
         let statements = statements::legacy(connection).await?;
         let is_scrubbed = has(CONTRACT) && inspect::rewritten(connection).await?.is_clean();

@@ -66,6 +66,33 @@ pub(super) fn text(value: &Unknown, most: usize) -> Text {
     Text::Plain(text)
 }
 
+/// Reads a string that has to be short and plain to be of use, such as an id or a name, without allocating. `None` is
+/// anything else, of which nothing is left behind.
+pub(super) fn short<'a>(value: &Unknown, buffer: &'a mut Short) -> Option<&'a str> {
+    let (env, raw, mut length) = (value.value().env, value.raw(), 0);
+    // SAFETY: env and value belong together, and no more is written than the buffer holds.
+    let status = unsafe {
+        sys::napi_get_value_string_utf8(env, raw, buffer.0.as_mut_ptr().cast(), buffer.0.len(), &raw mut length)
+    };
+    // A full one may have been cut.
+    if status != sys::Status::napi_ok || length + 1 >= buffer.0.len() {
+        buffer.0.zeroize();
+        return None;
+    }
+    str::from_utf8(&buffer.0[..length]).ok()
+}
+
+/// Room for the longest id and the longest name.
+#[derive(Default)]
+pub(super) struct Short([u8; 40]);
+
+impl Short {
+    /// To be called where it turned out to hold something else.
+    pub(super) fn wipe(&mut self) {
+        self.0.zeroize();
+    }
+}
+
 pub(super) fn boolean(value: &Unknown) -> Option<bool> {
     (kind(value) == ValueType::Boolean).then(|| {
         // SAFETY: its type was just asked for.

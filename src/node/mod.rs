@@ -8,12 +8,17 @@
 // First, so that the class's own methods come first in index.d.ts.
 pub mod secrets;
 
+pub mod admin;
+pub mod admin_types;
 mod arguments;
 mod calls;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod consumers;
 mod environment;
 mod js;
 mod options;
+mod progress;
 pub mod results;
 mod runtime;
 mod settle;

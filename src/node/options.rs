@@ -24,7 +24,7 @@ fn options(object: &Unknown) -> Result<Options> {
     Ok(Options {
         url: text(object, "url")?.map(Into::into),
         ca: text(object, "ca")?,
-        allow_insecure: optional(object, "allowInsecure", "true or false", js::boolean)?.unwrap_or_default(),
+        allow_insecure: boolean(object, "allowInsecure")?.unwrap_or_default(),
         max_connections: whole(object, "maxConnections")?,
         timeout_ms: whole(object, "timeoutMs")?,
         pooler: match text(object, "pooler")?.as_deref() {
@@ -82,14 +82,18 @@ fn optional<T>(
     read(&property).map(Some).ok_or_else(|| invalid(&format!("{name} must be {what}")))
 }
 
-fn text(object: &Unknown, name: &str) -> Result<Option<String>> {
+pub(super) fn boolean(object: &Unknown, name: &str) -> Result<Option<bool>> {
+    optional(object, name, "true or false", js::boolean)
+}
+
+pub(super) fn text(object: &Unknown, name: &str) -> Result<Option<String>> {
     optional(object, name, "a string", |property| match js::text(property, 1 << 20) {
         Text::Plain(text) => Some(text.to_string()),
         _ => None,
     })
 }
 
-fn whole(object: &Unknown, name: &str) -> Result<Option<u32>> {
+pub(super) fn whole(object: &Unknown, name: &str) -> Result<Option<u32>> {
     optional(object, name, "a whole number", |property| {
         let number = js::number(property).filter(|number| number.fract() == 0.0)?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded right here")]

@@ -51,6 +51,9 @@ pub enum SecretName {
 /// - `UNAVAILABLE`: the database cannot be reached right now: worth a retry.
 /// - `TIMEOUT`: no answer by the deadline. A write was not carried out.
 /// - `UNKNOWN_OUTCOME`: a write was sent, and whether it was carried out is not known: read the version.
+/// - `LOCK_TIMEOUT`: a migration could not get its locks; its message names who holds them. Run it again.
+/// - `VERIFICATION_FAILED`: plaintext and sealed values differ; nothing was dropped.
+/// - `REFUSED`: not done in this state, or not without a confirmation.
 /// - `CLOSED`: the client was closed.
 /// - `CONFIG`: the configuration is incomplete or contradicts itself.
 #[napi(string_enum = "UPPER_SNAKE")]
@@ -68,6 +71,9 @@ pub enum ErrorCode {
     Unavailable,
     Timeout,
     UnknownOutcome,
+    LockTimeout,
+    VerificationFailed,
+    Refused,
     Closed,
     Config,
 }

@@ -91,7 +91,7 @@ fn function<'env>(callback: &Unknown<'env>) -> Result<Function<'env, Told, Unkno
 /// The callback has returned, perhaps a promise. Dropping `done` asks for the next event.
 fn ended(env: Env, returned: napi::Result<Unknown<'static>>, done: oneshot::Sender<()>) {
     match returned {
-        Err(thrown) => warn(env, &JsError::from(thrown).into_unknown(env)),
+        Err(thrown) => warn(env, &JsError::from(thrown).into_unknown(env), "watch()"),
         Ok(value) if value.is_promise().unwrap_or_default() => {
             // Both keep it: JavaScript calls one of them, and collects the other whenever it likes.
             let done = Rc::new(Cell::new(Some(done)));
@@ -106,7 +106,7 @@ fn ended(env: Env, returned: napi::Result<Unknown<'static>>, done: oneshot::Send
                     })?
                     .catch(move |rejected| {
                         drop(done.take());
-                        warn(rejected.env, &rejected.value);
+                        warn(rejected.env, &rejected.value, "watch()");
                         Ok(())
                     })
             });
@@ -119,7 +119,7 @@ fn ended(env: Env, returned: napi::Result<Unknown<'static>>, done: oneshot::Send
 }
 
 /// What a callback throws has nobody to catch it. Rethrown it would end the process, so it becomes a warning.
-fn warn(env: Env, thrown: &Unknown) {
+pub(super) fn warn(env: Env, thrown: &Unknown, whose: &str) {
     let text = |value: &Unknown| match js::text(value, 10_000) {
         Text::Plain(text) => Some(text.to_string()),
         _ => None,
@@ -133,7 +133,7 @@ fn warn(env: Env, thrown: &Unknown) {
         js::set_property(&options, "type", "SecretsWatchWarning").ok()?;
         js::set_property(&options, "code", "WATCH_CALLBACK_FAILED").ok()?;
         js::set_property(&options, "detail", property("stack").unwrap_or_default()).ok()?;
-        let message = format!("the callback of watch() failed, and goes on being called: {message}");
+        let message = format!("the callback of {whose} failed, and goes on being called: {message}");
         // SAFETY: a call of what is no function fails.
         let emit = unsafe { emit.cast::<Function<FnArgs<(String, Unknown)>, Unknown>>() }.ok()?;
         emit.apply(process, FnArgs::from((message, options))).ok()

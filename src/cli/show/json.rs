@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::doctor::{Level, Report};
 use crate::error::Error;
 use crate::migrate::{
-    Change, FileState, Finding, Migrated, Next, Plan, RolledBack, ScrubPlan, Scrubbed, Status, Verification,
+    Change, Finding, Migrated, Next, Plan, RolledBack, ScrubPlan, Scrubbed, Status, Verification,
 };
 use crate::store::Listed;
 use crate::timestamp::Timestamp;
@@ -56,12 +56,7 @@ pub(in crate::cli) fn status(status: &Status) -> Value {
         json!({
             "version": file.version,
             "file": file.file,
-            "state": match file.state {
-                FileState::Pending => "pending",
-                FileState::Applied => "applied",
-                FileState::AppliedUnchecked => "applied_unchecked",
-                FileState::Edited => "edited",
-            },
+            "state": file.state.as_str(),
             "appliedAt": at(file.applied_at),
             "appliedBy": file.applied_by,
         })

@@ -192,15 +192,15 @@ pub(in crate::cli) fn rolled_back(outcome: &RolledBack) -> String {
             plural(outcome.secrets, "value", "values")
         );
     }
-    let mut text = format!(
-        "The plaintext columns are back, and both sides are written: {} restored in {}.",
+    let lost = match outcome.lost {
+        0 => String::new(),
+        lost => format!(" {} differ: app-secrets verify says where.", count(lost)),
+    };
+    format!(
+        "The plaintext columns are back, and both sides are written: {} restored in {}.{lost}",
         plural(outcome.secrets, "value", "values"),
         duration(outcome.elapsed)
-    );
-    if outcome.lost > 0 {
-        text += &format!(" {} differ: app-secrets verify says where.", count(outcome.lost));
-    }
-    text
+    )
 }
 
 pub(in crate::cli) fn scrub_plan(plan: &ScrubPlan) -> String {

@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(duration(Duration::from_millis(340)), "0.3 s");
         assert_eq!(duration(Duration::from_secs(59)), "59 s");
         assert_eq!(duration(Duration::from_secs(100)), "1 min 40 s");
-        assert_eq!(duration(Duration::from_secs(7_500)), "2 h 5 min");
+        assert_eq!(duration(Duration::from_mins(125)), "2 h 5 min");
         assert_eq!(bytes(512), "512 B");
         assert_eq!(bytes(8192), "8.0 kB");
         assert_eq!(bytes(1_288_490_189), "1.2 GB");

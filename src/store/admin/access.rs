@@ -6,11 +6,11 @@ use sqlx::{Executor, Row};
 use super::Answer;
 
 const LOGIN: &str = "
-    select r.rolname::text, r.rolsuper, r.rolbypassrls,
+    select r.rolname::text, r.rolsuper,
         coalesce(pg_catalog.pg_has_role(r.oid, (
             select c.relowner from pg_catalog.pg_class c
-            where c.oid = pg_catalog.to_regclass('public.businesses')), 'member'), false),
-        pg_catalog.has_database_privilege(pg_catalog.current_database(), 'create')
+            where c.oid = pg_catalog.to_regclass('public.businesses')), 'member'), false)
+        and pg_catalog.has_database_privilege(pg_catalog.current_database(), 'create')
     from pg_catalog.pg_roles r
     where r.rolname = current_user";
 
@@ -117,7 +117,7 @@ const DEFAULTS: &str = "
     where n.nspname = 'app_secrets' and a.grantee <> d.defaclrole
     order by 1";
 
-/// Whether new tables in `public` are open to `anon`, and which schemas PostgREST serves.
+/// Whether new tables in `public` are open to `anon`, and which schemas `PostgREST` serves.
 const DATA_API: &str = "
     select
         exists (
@@ -145,9 +145,8 @@ const DATA_API: &str = "
 pub(crate) struct Login {
     pub(crate) name: String,
     pub(crate) is_superuser: bool,
-    pub(crate) bypasses_rls: bool,
-    pub(crate) owns_businesses: bool,
-    pub(crate) may_create: bool,
+    /// It owns `businesses`, and may make schemas.
+    pub(crate) may_migrate: bool,
 }
 
 /// The login of a service.
@@ -183,7 +182,7 @@ pub(crate) struct Function {
     pub(crate) grantees: Vec<String>,
 }
 
-/// How PostgREST is set up.
+/// How `PostgREST` is set up.
 #[derive(Debug)]
 pub(crate) struct DataApi {
     /// New tables are open to `anon`, as they were by default before 2026.
@@ -194,13 +193,7 @@ pub(crate) struct DataApi {
 
 pub(crate) async fn login(connection: &mut PgConnection) -> Answer<Login> {
     let row = connection.fetch_one(LOGIN).await?;
-    Ok(Login {
-        name: row.try_get(0)?,
-        is_superuser: row.try_get(1)?,
-        bypasses_rls: row.try_get(2)?,
-        owns_businesses: row.try_get(3)?,
-        may_create: row.try_get(4)?,
-    })
+    Ok(Login { name: row.try_get(0)?, is_superuser: row.try_get(1)?, may_migrate: row.try_get(2)? })
 }
 
 pub(crate) async fn service(connection: &mut PgConnection) -> Answer<Service> {

@@ -1,6 +1,6 @@
 //! Sessions of the migration role: their settings, who is in their way, and whether they are sessions at all.
 
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 
 use super::{AdminFault, Answer};
@@ -115,16 +115,16 @@ pub(crate) async fn try_lock(connection: &mut PgConnection) -> Answer<bool> {
 
 /// Who has it.
 pub(crate) async fn lock_holders(connection: &mut PgConnection) -> Answer<Vec<Blocker>> {
-    blockers(connection.fetch_all(HOLDERS).await?)
+    blockers(&connection.fetch_all(HOLDERS).await?)
 }
 
 /// Who is in the way of the session with that process.
 pub(crate) async fn blockers_of(connection: &mut PgConnection, pid: i32) -> Answer<Vec<Blocker>> {
-    blockers(connection.fetch_all(sqlx::query(BLOCKERS).bind(pid)).await?)
+    blockers(&connection.fetch_all(sqlx::query(BLOCKERS).bind(pid)).await?)
 }
 
-fn blockers(rows: Vec<sqlx::postgres::PgRow>) -> Answer<Vec<Blocker>> {
-    let blocker = |row: &sqlx::postgres::PgRow| {
+fn blockers(rows: &[PgRow]) -> Answer<Vec<Blocker>> {
+    let blocker = |row: &PgRow| {
         Ok(Blocker {
             pid: row.try_get(0)?,
             user: row.try_get(1)?,

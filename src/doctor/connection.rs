@@ -83,37 +83,45 @@ fn now() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-pub(super) async fn logins(report: &mut Report, patient: &mut Patient, service: Option<&Config>) {
+/// Looks at this very login, and says whether it may look at the rest.
+pub(super) async fn admin(report: &mut Report, connection: &mut PgConnection) -> bool {
+    let login = access::login(connection).await;
+    let may_look = login.as_ref().is_ok_and(|login| login.may_migrate);
     report.add(
         "login.admin",
         "The migrations change public.businesses, which only its owner may; a superuser's mistakes have no fence.",
-        admin(patient).await,
+        login.map(|login| judge_admin(&login)).map_err(Into::into),
     );
+    may_look
+}
+
+pub(super) async fn service(report: &mut Report, patient: &Patient, config: Option<&Config>) {
     if patient.has(crate::migrate::LAST_BEFORE_CONTRACT) {
         report.add(
             "login.service",
             "A service's login is what a thief gets: it should be able to call the RPC, and nothing else.",
-            self::service(service).await,
+            judge_service(config).await,
         );
     }
 }
 
-async fn admin(patient: &mut Patient) -> Result<Verdict> {
-    let login = access::login(&mut patient.connection).await?;
+fn judge_admin(login: &access::Login) -> Verdict {
     let name = &login.name;
-    Ok(if !login.may_migrate {
+    if !login.may_migrate {
         Verdict::fail(
-            format!("{name} does not own public.businesses, or may not create schemas"),
+            format!(
+                "{name} does not own public.businesses, or may not create schemas; no other check was made"
+            ),
             "connect as the owner: `postgres` on Supabase",
         )
     } else if login.is_superuser {
         Verdict::warn(format!("{name} is a superuser"), "connect as the owner of public.businesses instead")
     } else {
         Verdict::ok(format!("{name} owns public.businesses, and is no superuser"))
-    })
+    }
 }
 
-async fn service(config: Option<&Config>) -> Result<Verdict> {
+async fn judge_service(config: Option<&Config>) -> Result<Verdict> {
     let Some(config) = config else {
         return Ok(Verdict::warn(
             "not looked at: APP_SECRETS_URL is not set",

@@ -130,9 +130,12 @@ impl Admin {
             return Ok(report);
         }
         session::qualify_names(&mut connection).await?;
+        if !connection::admin(&mut report, &mut connection).await {
+            return Ok(report);
+        }
         let applied = ledger::applied(&mut connection).await?;
         let mut patient = Patient { connection, applied };
-        connection::logins(&mut report, &mut patient, service).await;
+        connection::service(&mut report, &patient, service).await;
         storage::ledger(&mut report, &patient);
         storage::vault(&mut report, &mut patient).await;
         if patient.has(2) {

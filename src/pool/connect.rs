@@ -35,8 +35,8 @@ pub(super) struct Link {
     pub(super) heard: Instant,
     /// When it last had work.
     pub(super) used: Instant,
-    /// It has answered something since it was opened.
-    pub(super) is_proven: bool,
+    /// It was opened for what it does now. Any other may have died since.
+    pub(super) is_fresh: bool,
     retire: Instant,
     census: Census,
 }
@@ -72,7 +72,7 @@ impl Link {
 
     pub(super) fn answered(&mut self) {
         let now = Instant::now();
-        (self.heard, self.used, self.is_proven) = (now, now, true);
+        (self.heard, self.used, self.is_fresh) = (now, now, false);
     }
 
     pub(super) async fn is_alive(&mut self, patience: Duration) -> bool {
@@ -90,7 +90,7 @@ impl Link {
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("is_proven", &self.is_proven).finish_non_exhaustive()
+        f.debug_struct("Link").field("is_fresh", &self.is_fresh).finish_non_exhaustive()
     }
 }
 
@@ -98,7 +98,6 @@ impl fmt::Debug for Link {
 pub(super) struct Dialer {
     options: PgConnectOptions,
     place: String,
-    timeout: Duration,
     counters: Arc<Counters>,
 }
 
@@ -131,26 +130,26 @@ impl Dialer {
         Self {
             options: store::connect_options(config),
             place: config.endpoint.place(),
-            timeout: config.timeout,
             counters: Arc::clone(counters),
         }
     }
 
     async fn attempt(&self, until: Instant) -> Result<Link, ConnectFault> {
+        let begun = Instant::now();
         match timeout_at(until, PgConnection::connect_with(&self.options)).await {
             Ok(Ok(connection)) => {
                 let now = Instant::now();
                 let retire = now + LIFETIME.mul_f64(0.9 + fastrand::f64() / 5.0);
                 tracing::debug!(place = self.place, "connected");
                 let census = Census::new(&self.counters);
-                Ok(Link { connection, heard: now, used: now, is_proven: false, retire, census })
+                Ok(Link { connection, heard: now, used: now, is_fresh: true, retire, census })
             }
             Ok(Err(error)) => Err(ConnectFault::new(&error, &self.place)),
             Err(_) => {
                 let cause = format!(
                     "{}: no answer within {} ms; is the host right, and does a firewall let it through?",
                     self.place,
-                    self.timeout.as_millis()
+                    begun.elapsed().as_millis()
                 );
                 Err(ConnectFault { error: Error::unavailable(cause), passing: false })
             }
@@ -169,9 +168,16 @@ impl Shared {
     }
 
     async fn connect_while_open(&self, until: Instant) -> Result<Link> {
+        let mut earlier = None;
         loop {
-            if let Some(next) = self.outage(|outage| outage.as_ref().map(|outage| outage.next)) {
-                sleep_until(next.min(until)).await;
+            let outage =
+                self.outage(|outage| outage.as_ref().map(|outage| (outage.next, outage.error.clone())));
+            if let Some((next, error)) = outage {
+                // Too late to learn anything new.
+                if next >= until {
+                    return Err(error);
+                }
+                sleep_until(next).await;
             }
             let fault = match self.dialer.attempt(until).await {
                 Ok(link) => {
@@ -180,11 +186,14 @@ impl Shared {
                 }
                 Err(fault) => fault,
             };
-            let is_recent = self.outage(|outage| Outage::note(outage, &fault.error));
-            tracing::debug!(error = %fault.error, "no connection");
+            // An attempt that ran out of time says less than the one before it, which was refused for a reason.
+            let error = earlier.take().filter(|_| Instant::now() >= until).unwrap_or(fault.error);
+            let is_recent = self.outage(|outage| Outage::note(outage, &error));
+            tracing::debug!(%error, "no connection");
             if !(fault.passing && is_recent && Instant::now() < until) {
-                return Err(fault.error);
+                return Err(error);
             }
+            earlier = Some(error);
         }
     }
 }

@@ -12,6 +12,7 @@ mod job;
 mod queue;
 mod state;
 mod tend;
+pub(crate) mod turn;
 mod worker;
 
 use std::sync::Arc;
@@ -105,6 +106,8 @@ impl Pool {
 
     /// Takes no more work, fails what waits, lets what is under way end by its deadline, and closes the connections.
     pub(crate) async fn close(&self) {
+        // What was asked for before, in the same turn, is under way.
+        self.shared.send_gathered();
         let parked = self.shared.shut();
         // A link that hangs must not hold up the others: the operating system closes it all the same.
         let _ = timeout(self.shared.config.timeout, async {

@@ -10,6 +10,9 @@ use crate::error::Error;
 /// The most elements that one statement asks for. Beyond it a batch saves nothing more, and delays its first caller.
 pub(super) const BATCH: usize = 512;
 
+/// The fewest elements that are worth a statement of their own while others wait with them.
+pub(super) const SHARE: usize = 64;
+
 /// The most elements that may wait: some 30 MB. More means that the database does not keep up, and that waiting
 /// longer would only end at the deadline.
 pub(super) const BOUND: usize = 65_536;
@@ -66,8 +69,13 @@ impl Queue {
         self.arrivals += 1;
     }
 
-    /// The next work that somebody still waits for.
-    pub(super) fn take(&mut self) -> Option<Work> {
+    /// How many elements the reads that wait ask for.
+    pub(super) fn elements(&self) -> usize {
+        self.elements
+    }
+
+    /// The next work that somebody still waits for: an errand, or reads of about `most` elements.
+    pub(super) fn take(&mut self, most: usize) -> Option<Work> {
         loop {
             let errand_is_first = match (self.reads.front(), self.errands.front()) {
                 (None, None) => return None,
@@ -80,18 +88,18 @@ impl Queue {
                 {
                     return Some(Work::Errand(errand));
                 }
-            } else if let Some(batch) = self.take_batch() {
+            } else if let Some(batch) = self.take_batch(most) {
                 return Some(Work::Batch(batch));
             }
         }
     }
 
     /// Everything that waits, in whole reads, so that each is answered from one snapshot.
-    fn take_batch(&mut self) -> Option<Vec<Arc<Flight>>> {
-        let mut batch = Vec::with_capacity(self.reads.len().min(BATCH));
+    fn take_batch(&mut self, most: usize) -> Option<Vec<Arc<Flight>>> {
+        let mut batch = Vec::with_capacity(self.reads.len().min(most));
         let mut elements = 0;
         while let Some((_, flight)) = self.reads.front()
-            && (batch.is_empty() || elements + flight.route.names.len() <= BATCH)
+            && (batch.is_empty() || elements + flight.route.names.len() <= most)
             && let Some((_, flight)) = self.reads.pop_front()
         {
             self.elements -= flight.route.names.len();
@@ -104,7 +112,7 @@ impl Queue {
     }
 
     pub(super) fn drain(&mut self) -> Vec<Work> {
-        std::iter::from_fn(|| self.take()).collect()
+        std::iter::from_fn(|| self.take(BATCH)).collect()
     }
 }
 
@@ -143,8 +151,8 @@ mod tests {
         let mut queue = Queue::default();
         let all: NameSet = SecretName::ALL.into_iter().collect();
         let landings: Vec<Landing> = (0..50).map(|_| read(&mut queue, all)).collect();
-        let Some(Work::Batch(first)) = queue.take() else { panic!("no batch") };
-        let Some(Work::Batch(second)) = queue.take() else { panic!("no batch") };
+        let Some(Work::Batch(first)) = queue.take(BATCH) else { panic!("no batch") };
+        let Some(Work::Batch(second)) = queue.take(BATCH) else { panic!("no batch") };
         // Whole reads only: 42 × 12 = 504, and a 43rd would exceed 512.
         assert_eq!((first.len(), second.len()), (42, 8));
         assert!(queue.is_empty());
@@ -156,9 +164,9 @@ mod tests {
         let mut queue = Queue::default();
         let (_claim, _answer) = ping(&mut queue);
         let _landing = read(&mut queue, SecretName::GrokApiKey.into());
-        assert!(matches!(queue.take(), Some(Work::Errand(_))));
-        assert!(matches!(queue.take(), Some(Work::Batch(_))));
-        assert!(queue.take().is_none());
+        assert!(matches!(queue.take(BATCH), Some(Work::Errand(_))));
+        assert!(matches!(queue.take(BATCH), Some(Work::Batch(_))));
+        assert!(queue.take(BATCH).is_none());
     }
 
     #[tokio::test]
@@ -167,7 +175,7 @@ mod tests {
         let (claim, _answer) = ping(&mut queue);
         drop(read(&mut queue, SecretName::GrokApiKey.into()));
         assert!(claim.take());
-        assert!(queue.take().is_none());
+        assert!(queue.take(BATCH).is_none());
         assert_eq!(queue.elements, 0);
     }
 
@@ -177,7 +185,7 @@ mod tests {
         let landings: Vec<Landing> =
             (0..BOUND).map(|_| read(&mut queue, SecretName::GrokApiKey.into())).collect();
         assert!(queue.is_full());
-        assert!(queue.take().is_some());
+        assert!(queue.take(BATCH).is_some());
         assert!(!queue.is_full());
         drop(landings);
     }

@@ -16,8 +16,8 @@ use uuid::Uuid;
 use super::connect::{Dialer, Link, Outage};
 use super::flight::{Flight, Flights, Landing, Route};
 use super::job::Errand;
-use super::queue::{Queue, Work};
-use super::{tend, worker};
+use super::queue::{BATCH, Queue, SHARE, Work};
+use super::{tend, turn, worker};
 use crate::catalogue::NameSet;
 use crate::config::{Config, Pooler};
 use crate::error::{Error, Result};
@@ -51,6 +51,8 @@ struct State {
     workers: usize,
     /// Of these, how many are opening one. One at a time: a burst must not open connections that it will not need.
     opening: usize,
+    /// When the last of these began.
+    attempted: Instant,
     /// A worker has been woken and has not yet looked at the queue: it will find whatever is put there meanwhile.
     waking: bool,
     /// When a worker last took work.
@@ -79,6 +81,9 @@ enum Start {
 const FEW: usize = 2;
 const GATHER: Duration = Duration::from_millis(1);
 
+/// An attempt to connect that takes longer may hang for ever, and must not keep others from trying.
+const STUCK: Duration = Duration::from_secs(1);
+
 impl Shared {
     pub(super) fn new(config: Config, counters: Arc<Counters>) -> Arc<Self> {
         let state = State {
@@ -88,6 +93,7 @@ impl Shared {
             parked: Vec::new(),
             workers: 0,
             opening: 0,
+            attempted: Instant::now(),
             waking: false,
             taken: Instant::now(),
             gathering: false,
@@ -123,9 +129,7 @@ impl Shared {
         let (flight, landing) = Flight::new(route, deadline);
         state.flights.insert(Arc::clone(&flight));
         state.queue.push_read(flight);
-        let start = state.dispatch(self.config.max_connections);
-        drop(state);
-        self.start(start);
+        self.arrived(state);
         Ok((landing, false))
     }
 
@@ -133,10 +137,35 @@ impl Shared {
         let mut state = self.state();
         state.admit()?;
         state.queue.push_errand(errand);
+        self.arrived(state);
+        Ok(())
+    }
+
+    /// Something was queued.
+    fn arrived(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        if turn::gathers(self) {
+            return;
+        }
         let start = state.dispatch(self.config.max_connections);
         drop(state);
         self.start(start);
-        Ok(())
+    }
+
+    /// Sends what a turn of the caller's has gathered: nothing more will come for a while, so nothing is waited for.
+    pub(super) fn send_gathered(self: &Arc<Self>) {
+        let mut here = None;
+        loop {
+            let start = self.state().dispatch_gathered(self.config.max_connections);
+            match start {
+                None => break,
+                Some(Start::Here(link, work)) if here.is_some() => {
+                    drop(self.handle.spawn(worker::serve(Worker::new(self), link, work)));
+                }
+                Some(Start::Here(link, work)) => here = Some(Start::Here(link, work)),
+                other => self.start(other),
+            }
+        }
+        self.start(here);
     }
 
     fn start(self: &Arc<Self>, start: Option<Start>) {
@@ -165,15 +194,16 @@ impl Shared {
     }
 
     /// Gives the worker more work, or parks its link.
-    pub(super) fn turn(self: &Arc<Self>, mut worker: Worker, link: Link) -> Turn {
+    pub(super) fn turn(self: &Arc<Self>, mut worker: Worker, mut link: Link) -> Turn {
         let mut state = self.state();
         if !state.is_open {
             drop(state);
             return Turn::Close(link, worker);
         }
-        let Some(work) = state.take() else {
+        let Some(work) = state.take(self.config.max_connections) else {
             worker.leave(&mut state);
             if !link.is_expired() {
+                link.is_fresh = false;
                 state.parked.push(link);
             }
             drop(state);
@@ -336,7 +366,8 @@ impl State {
     }
 
     fn dispatch(&mut self, max_connections: usize) -> Option<Start> {
-        let may_open = self.opening == 0 && self.workers < max_connections;
+        let may_open =
+            (self.opening == 0 || self.attempted.elapsed() >= STUCK) && self.workers < max_connections;
         if self.waking || self.queue.is_empty() || (self.parked.is_empty() && !may_open) {
             return None;
         }
@@ -350,7 +381,7 @@ impl State {
                 self.waking = true;
                 return Some(Start::Soon(link));
             }
-            let Some(work) = self.take() else {
+            let Some(work) = self.take(max_connections) else {
                 self.workers -= 1;
                 self.parked.push(link);
                 return None;
@@ -359,12 +390,33 @@ impl State {
         }
         self.workers += 1;
         self.opening += 1;
+        self.attempted = Instant::now();
         Some(Start::Open)
     }
 
-    fn take(&mut self) -> Option<Work> {
+    /// As `dispatch`, of work that has gathered already.
+    fn dispatch_gathered(&mut self, max_connections: usize) -> Option<Start> {
+        if self.queue.is_empty() {
+            return None;
+        }
+        let Some(link) = self.parked.pop() else {
+            // Opening is the same for everybody: one at a time, and as few as will do.
+            return self.dispatch(max_connections);
+        };
+        self.workers += 1;
+        let Some(work) = self.take(max_connections) else {
+            self.workers -= 1;
+            self.parked.push(link);
+            return None;
+        };
+        Some(Start::Here(link, work))
+    }
+
+    /// A fair share of what waits, for one of those who could serve now; never too small to be worth a statement.
+    fn take(&mut self, max_connections: usize) -> Option<Work> {
         self.taken = Instant::now();
-        self.queue.take()
+        let idle = max_connections.saturating_sub(self.workers);
+        self.queue.take(self.queue.elements().div_ceil(1 + idle).clamp(SHARE, BATCH))
     }
 
     fn drain(&mut self) -> Vec<Work> {

@@ -13,13 +13,18 @@ use super::job::Errand;
 use super::lost_job;
 use super::queue::Work;
 use super::state::{Shared, Turn, Worker};
+use super::turn;
 use crate::error::{Error, Result};
 use crate::store::{self, Element, Fault, Listed, Protocol, Status, Versions, WriteRequest};
+
+/// The least that an attempt to connect is given: several round trips, and a restart of the server.
+const HANDSHAKE: Duration = Duration::from_secs(3);
 
 /// Opens a connection for what waits, then serves.
 pub(super) async fn open(mut worker: Worker) {
     let shared = Arc::clone(&worker.shared);
-    let until = Instant::now() + shared.config.timeout;
+    // Whoever waits has its own deadline; a hasty one must not keep a slow handshake from ever succeeding.
+    let until = Instant::now() + shared.config.timeout.max(HANDSHAKE);
     match shared.connect(until).await {
         Ok(link) => {
             shared.opened(&mut worker);
@@ -120,16 +125,28 @@ impl Server<'_> {
         let mut may_repeat = true;
         loop {
             let mut link = self.link(deadline).await?;
-            if S::WRITES && link.is_silent() && !link.is_alive(deadline - Instant::now()).await {
+            let patience = deadline.saturating_duration_since(Instant::now());
+            let is_doubtful = link.is_silent();
+            if S::WRITES && is_doubtful && !link.is_alive(patience / 2).await {
                 self.shared.evict();
                 continue;
             }
-            let was_proven = link.is_proven;
+            // A link whose other end vanished without a word swallows statements. Half of the time that is left tells,
+            // and the other half serves a fresh one.
+            let is_trial = !S::WRITES && is_doubtful && may_repeat;
+            let limit = if is_trial { Instant::now() + patience / 2 } else { deadline };
+            let was_fresh = link.is_fresh;
             let protocol = self.shared.protocol();
             let patience = deadline.saturating_duration_since(Instant::now());
-            let sent = timeout_at(deadline, statement.send(&mut link.connection, protocol, patience)).await;
+            let sent = timeout_at(limit, statement.send(&mut link.connection, protocol, patience)).await;
             let Ok(answer) = sent else {
                 // The link is dropped: what it would answer next belongs to a statement nobody waits for.
+                self.shared.evict();
+                if is_trial {
+                    tracing::debug!("repeating a statement that a silent connection did not answer");
+                    may_repeat = false;
+                    continue;
+                }
                 return Err(outcome_of::<S>(self.shared.too_late()));
             };
             let fault = match answer {
@@ -148,7 +165,7 @@ impl Server<'_> {
                 self.link = Some(link);
             }
             let is_safe = !S::WRITES || fault.unexecuted;
-            let may_help = found_pooler || (was_proven && fault.is_worth_a_fresh_connection());
+            let may_help = found_pooler || (!was_fresh && fault.is_worth_a_fresh_connection());
             if !(may_repeat && is_safe && may_help) {
                 return Err(if is_safe { fault.error } else { outcome_of::<S>(fault.error) });
             }
@@ -258,6 +275,7 @@ struct Batch<'a> {
 
 impl Batch<'_> {
     fn land(mut self, outcome: Result<Vec<Element>>) {
+        let _landing = turn::landing();
         let flights = std::mem::take(&mut self.flights);
         match outcome {
             Ok(elements) => {

@@ -53,11 +53,22 @@ impl Client {
 
     /// Reads one secret; `None` only where it is not set.
     pub async fn get(&self, business: Uuid, name: SecretName) -> Result<Option<SecretString>> {
-        if let Some(value) = self.inner.cache.as_ref().and_then(|cache| cache.get(business, name)) {
-            return Ok(value);
+        if let Some(value) = self.cached(business, name) {
+            return Ok(value.as_deref().cloned());
         }
         let values = self.read(business, name.into()).await?;
         values.into_iter().next().map_or(Ok(None), |(_, value)| value)
+    }
+
+    /// Whether there is a cache.
+    pub fn is_caching(&self) -> bool {
+        self.inner.cache.is_some()
+    }
+
+    /// One secret, if the cache knows it; `get` asks it first, too. Waits for nothing and copies nothing.
+    #[expect(clippy::option_option, reason = "known or not, and if so, set or not")]
+    pub fn cached(&self, business: Uuid, name: SecretName) -> Option<Option<Arc<SecretString>>> {
+        self.inner.cache.as_ref()?.get(business, name)
     }
 
     /// Reads several secrets of one business in one round trip and one snapshot.
@@ -178,7 +189,7 @@ impl Client {
     /// Reads from the database; each secret fails by itself.
     async fn read(&self, business: Uuid, names: NameSet) -> Result<Answers> {
         let Inner { pool, cache, .. } = &*self.inner;
-        let reading = cache.as_ref().map(|cache| cache.reading(business));
+        let reading = cache.as_ref().map(|cache| cache.reading(business, names));
         let readings: Readings = match pool.read(business, names).await {
             Ok(readings) => readings,
             Err(error) => {

@@ -23,7 +23,7 @@ pub enum Provider {
 }
 
 impl Provider {
-    const fn secret(self) -> SecretName {
+    pub(crate) const fn secret(self) -> SecretName {
         match self {
             Self::Gemini => SecretName::GeminiApiKey,
             Self::Grok => SecretName::GrokApiKey,

@@ -1,5 +1,6 @@
 //! One secret as it was read, and for how long that counts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -8,8 +9,8 @@ use tokio::time::Instant;
 /// A secret as it was read.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// `None` where it is not set. Wiped on drop.
-    pub(super) value: Option<SecretString>,
+    /// `None` where it is not set. Wiped when the last of those who look at it is done.
+    pub(super) value: Option<Arc<SecretString>>,
     pub(super) version: i64,
     /// Secrets that were read together have the same one: only these may be answered together.
     pub(super) snapshot: u64,
@@ -19,7 +20,7 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn new(
-        value: Option<SecretString>,
+        value: Option<Arc<SecretString>>,
         version: i64,
         snapshot: u64,
         ttl: Duration,

@@ -68,33 +68,26 @@ impl Cache {
 
     /// One secret, where it is known.
     #[expect(clippy::option_option, reason = "known or not, and if so, set or not")]
-    pub(crate) fn get(&self, business: Uuid, name: SecretName) -> Option<Option<SecretString>> {
+    pub(crate) fn get(&self, business: Uuid, name: SecretName) -> Option<Option<Arc<SecretString>>> {
         let now = Instant::now();
         let mut state = self.state();
         let entry = state.entries.get(&(business, name)).filter(|entry| entry.is(Quality::Fresh, now));
         let value = entry.map(|entry| entry.value.clone());
         drop(state);
-        self.count(1, value.as_ref().map(|value| usize::from(value.is_none())));
+        if let Some(value) = &value {
+            self.counters.hits.add(1);
+            self.counters.negative_hits.add(usize::from(value.is_none()));
+        }
         value
     }
 
     /// Several secrets, where all of them are known from one snapshot: keys that work only together also change
     /// together.
     pub(crate) fn get_many(&self, business: Uuid, names: NameSet) -> Option<Values> {
-        let values = self.together(business, names, Quality::Fresh);
-        let not_set = |values: &Values| values.iter().filter(|(_, value)| value.is_none()).count();
-        self.count(names.len(), values.as_ref().map(not_set));
-        values
-    }
-
-    fn count(&self, secrets: usize, hit: Option<usize>) {
-        match hit {
-            Some(not_set) => {
-                self.counters.hits.add(secrets);
-                self.counters.negative_hits.add(not_set);
-            }
-            None => self.counters.misses.add(secrets),
-        }
+        let values = self.together(business, names, Quality::Fresh)?;
+        self.counters.hits.add(values.len());
+        self.counters.negative_hits.add(values.iter().filter(|(_, value)| value.is_none()).count());
+        Some(values)
     }
 
     /// What was known before it expired, within the policy's bound.
@@ -113,13 +106,14 @@ impl Cache {
             .map(|name| {
                 let entry = state.entries.get(&(business, name)).filter(|entry| entry.is(quality, now))?;
                 let is_same = *snapshot.get_or_insert(entry.snapshot) == entry.snapshot;
-                is_same.then(|| (name, entry.value.clone()))
+                is_same.then(|| (name, entry.value.as_deref().cloned()))
             })
             .collect()
     }
 
-    /// To be called before a read is sent; what it gives stores the outcome.
-    pub(crate) fn reading(&self, business: Uuid) -> Reading<'_> {
+    /// To be called before a read of what is not known is sent; what it gives stores the outcome.
+    pub(crate) fn reading(&self, business: Uuid, names: NameSet) -> Reading<'_> {
+        self.counters.misses.add(names.len());
         Reading { cache: self, business, start: self.state().fences.begin_read(business) }
     }
 
@@ -224,7 +218,7 @@ impl Cache {
                 continue;
             }
             let ttl = if reading.value.is_some() { self.policy.ttl } else { self.policy.negative_ttl };
-            let (value, snapshot) = (reading.value.clone(), state.snapshots);
+            let (value, snapshot) = (reading.value.clone().map(Arc::new), state.snapshots);
             let entry =
                 Entry::new(value, reading.version, snapshot, ttl.mul_f64(jitter), self.policy.max_stale);
             state.entries.put(key, entry);

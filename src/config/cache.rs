@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn defaults_are_those_that_the_documentation_names() {
         let policy = policy(CacheOptions::default()).unwrap();
-        assert_eq!(policy.ttl, Duration::from_secs(60));
+        assert_eq!(policy.ttl, Duration::from_mins(1));
         assert_eq!(policy.negative_ttl, Duration::from_secs(5));
         assert_eq!(policy.max_stale, Duration::ZERO);
         assert_eq!(policy.max_entries.get(), 10_000);

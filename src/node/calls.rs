@@ -1,20 +1,38 @@
 //! What the class and the module have in common: read the arguments, call the core, convert what comes back.
 
+use std::sync::Arc;
+
 use napi::Env;
 use napi::bindgen_prelude::Unknown;
+use secrecy::SecretString;
 use uuid::Uuid;
 
 use super::arguments as argument;
-use super::results::{Plain, Values, Versions};
-use super::settle::{Promise, settle};
+use super::js;
+use super::results::{Plain, Shared, Values, Versions};
+use super::settle::{Promise, settle, settled};
 use super::types::{BusinessApiKeys, GoogleTokens, IntegrationStatus, KlingCredentials, ListedSecret};
 use crate::catalogue::SecretName;
 use crate::client::Client;
+use crate::consumers::Provider;
 use crate::error::Result;
+use crate::value;
 
 /// The client and the business, or why there is none.
 fn target(client: Result<Client>, business: &Unknown) -> Result<(Client, Uuid)> {
     Ok((client?, argument::business_id(business)?))
+}
+
+/// What the cache knows. Whatever is wrong is left for the long way to say.
+#[expect(clippy::option_option, reason = "known or not, and if so, set or not")]
+fn cached(
+    client: &Result<Client>,
+    business: &Unknown,
+    name: impl FnOnce() -> Option<SecretName>,
+) -> Option<Option<Arc<SecretString>>> {
+    let client = client.as_ref().ok().filter(|client| client.is_caching())?;
+    let business = js::short(business, |id| value::business_id(id).ok())?;
+    client.cached(business, name()?)
 }
 
 fn get_one<'env>(
@@ -23,6 +41,9 @@ fn get_one<'env>(
     business: &Unknown,
     name: SecretName,
 ) -> Promise<'env> {
+    if let Some(value) = cached(&client, business, || Some(name)) {
+        return settled(env, value.map(Shared));
+    }
     let target = target(client, business);
     settle(env, async move {
         let (client, business) = target?;
@@ -50,6 +71,9 @@ pub(super) fn get<'env>(
     business: &Unknown,
     name: &Unknown,
 ) -> Promise<'env> {
+    if let Some(value) = cached(&client, business, || js::short(name, |name| name.parse().ok())) {
+        return settled(env, value.map(Shared));
+    }
     let (target, name) = (target(client, business), argument::secret_name(name));
     settle(env, async move {
         let (client, business) = target?;
@@ -134,6 +158,10 @@ pub(super) fn get_provider_key<'env>(
     business: &Unknown,
     provider: &Unknown,
 ) -> Promise<'env> {
+    let name = || js::short(provider, |provider| provider.parse().ok()).map(Provider::secret);
+    if let Some(value) = cached(&client, business, name) {
+        return settled(env, value.map(Shared));
+    }
     let (target, provider) = (target(client, business), argument::provider(provider));
     settle(env, async move {
         let (client, business) = target?;

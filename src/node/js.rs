@@ -7,7 +7,7 @@ use std::ptr;
 
 use napi::bindgen_prelude::{FromNapiValue, ToNapiValue, Unknown};
 use napi::{Env, JsError, JsValue, ValueType, sys};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::{Code, Error, Result};
 
@@ -66,31 +66,22 @@ pub(super) fn text(value: &Unknown, most: usize) -> Text {
     Text::Plain(text)
 }
 
-/// Reads a string that has to be short and plain to be of use, such as an id or a name, without allocating. `None` is
-/// anything else, of which nothing is left behind.
-pub(super) fn short<'a>(value: &Unknown, buffer: &'a mut Short) -> Option<&'a str> {
-    let (env, raw, mut length) = (value.value().env, value.raw(), 0);
+/// Reads a string that has to be short to be of use, such as an id or a name, without allocating. Where `parse` makes
+/// nothing of it nothing is left of it either: it may be something else.
+pub(super) fn short<T>(value: &Unknown, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    let (env, raw) = (value.value().env, value.raw());
+    let (mut buffer, mut length) = ([0_u8; 44], 0);
     // SAFETY: env and value belong together, and no more is written than the buffer holds.
     let status = unsafe {
-        sys::napi_get_value_string_utf8(env, raw, buffer.0.as_mut_ptr().cast(), buffer.0.len(), &raw mut length)
+        sys::napi_get_value_string_utf8(env, raw, buffer.as_mut_ptr().cast(), buffer.len(), &raw mut length)
     };
-    // A full one may have been cut.
-    if status != sys::Status::napi_ok || length + 1 >= buffer.0.len() {
-        buffer.0.zeroize();
-        return None;
+    // One that fills the buffer may have been cut.
+    let is_whole = status == sys::Status::napi_ok && length + 4 < buffer.len();
+    let parsed = is_whole.then(|| str::from_utf8(&buffer[..length]).ok()).flatten().and_then(parse);
+    if parsed.is_none() {
+        buffer.zeroize();
     }
-    str::from_utf8(&buffer.0[..length]).ok()
-}
-
-/// Room for the longest id and the longest name.
-#[derive(Default)]
-pub(super) struct Short([u8; 40]);
-
-impl Short {
-    /// To be called where it turned out to hold something else.
-    pub(super) fn wipe(&mut self) {
-        self.0.zeroize();
-    }
+    parsed
 }
 
 pub(super) fn boolean(value: &Unknown) -> Option<bool> {

@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code, reason = "napi declares the conversion to be implemented as unsafe")]
 
+use std::sync::Arc;
+
 use napi::bindgen_prelude::ToNapiValue;
 use napi::{JsValue, sys};
 use secrecy::{ExposeSecret, SecretString};
@@ -15,6 +17,16 @@ use crate::timestamp::Timestamp;
 pub struct Plain(pub(super) SecretString);
 
 impl ToNapiValue for Plain {
+    unsafe fn to_napi_value(env: sys::napi_env, value: Self) -> napi::Result<sys::napi_value> {
+        // SAFETY: the caller's.
+        unsafe { <&str>::to_napi_value(env, value.0.expose_secret()) }
+    }
+}
+
+/// A secret that others hold as well, as a string.
+pub struct Shared(pub(super) Arc<SecretString>);
+
+impl ToNapiValue for Shared {
     unsafe fn to_napi_value(env: sys::napi_env, value: Self) -> napi::Result<sys::napi_value> {
         // SAFETY: the caller's.
         unsafe { <&str>::to_napi_value(env, value.0.expose_secret()) }

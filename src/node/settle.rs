@@ -7,48 +7,47 @@
 #![allow(unsafe_code, reason = "napi has no safe promise that a shared threadsafe function can settle")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::ptr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::task::{Context, Poll, Wake, Waker};
 
-use napi::bindgen_prelude::{ToNapiValue, Unknown};
+use napi::bindgen_prelude::{FnArgs, Function, FunctionRef, ToNapiValue, Unknown};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Env, JsValue, Status, check_status, sys};
+use tokio::runtime::Handle;
 
 use super::environment::Environment;
 use super::{js, runtime};
 use crate::error::{Error, Result};
+use crate::pool::turn;
 
 /// What every function returns: a promise, unless the JavaScript thread is ending.
 pub(super) type Promise<'env> = napi::Result<Unknown<'env>>;
 
 /// Runs the work and returns the promise of its outcome.
 ///
-/// The first step runs here and now: what needs no waiting is settled before the promise is returned, and what waits
-/// has its request on the wire before another thread is involved.
+/// The work runs on this thread, now and whenever it is woken. What needs no waiting is settled before the promise is
+/// returned, and what waits costs no task on another thread, which would be most of the price of a batched read.
 pub(super) fn settle<T, F>(env: &Env, work: F) -> Promise<'_>
 where
     T: ToNapiValue + Send + 'static,
     F: Future<Output = Result<T>> + Send + 'static,
 {
     let (deferred, promise) = Deferred::new(env)?;
-    let handle = match runtime::handle() {
-        Ok(handle) => handle,
-        Err(error) => return deferred.settle::<T>(env, Err(error)).map(|()| promise),
-    };
-    let mut work = Box::pin(work);
-    let first = {
-        let _runtime = handle.enter();
-        // The task is polled again as soon as it is spawned: there is nothing to wake before that.
-        catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(&mut Context::from_waker(Waker::noop()))))
-    };
-    match first {
-        Ok(Poll::Ready(outcome)) => deferred.settle(env, outcome)?,
-        Ok(Poll::Pending) => {
-            let ticket = Environment::of(env)?.settler.begin(env, deferred)?;
-            handle.spawn(async move { ticket.settle(work.await) });
-        }
-        Err(_) => deferred.settle::<T>(env, Err(internal()))?,
+    if let Err(error) = runtime::handle() {
+        return deferred.settle::<T>(env, Err(error)).map(|()| promise);
+    }
+    let settler = &mut Environment::of(env)?.settler;
+    settler.gather(env);
+    let task = Arc::new(Task {
+        work: Mutex::new(Some((Box::pin(work), deferred))),
+        is_ready: AtomicBool::new(false),
+        outbox: Arc::downgrade(&settler.outbox),
+    });
+    if !task.run(env)? {
+        Environment::of(env)?.settler.begin(env)?;
     }
     Ok(promise)
 }
@@ -97,105 +96,211 @@ impl Deferred {
     }
 }
 
-/// Settles one promise, with whatever its work came to.
-type Settlement = Box<dyn FnOnce(&Env) -> napi::Result<()> + Send>;
+/// Work that goes on where it left off.
+trait Run: Send + Sync {
+    /// Whether it has ended, and its promise is settled.
+    fn run(self: Arc<Self>, env: &Env) -> napi::Result<bool>;
+}
+
+/// One call. Polled on its JavaScript thread only.
+struct Task<F> {
+    /// `None` once it has ended. std Mutex: the thread that polls is the only one that locks it.
+    work: Mutex<Option<(Pin<Box<F>>, Deferred)>>,
+    /// It is in the outbox already.
+    is_ready: AtomicBool,
+    /// Weak: it ends with its JavaScript thread, and the calls in it with it.
+    outbox: Weak<Outbox>,
+}
+
+impl<T, F> Run for Task<F>
+where
+    T: ToNapiValue + Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
+    fn run(self: Arc<Self>, env: &Env) -> napi::Result<bool> {
+        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((future, _)) = work.as_mut() else { return Ok(true) };
+        self.is_ready.store(false, Ordering::Release);
+        let waker = Waker::from(Arc::clone(&self));
+        let step = catch_unwind(AssertUnwindSafe(|| {
+            let _runtime = runtime::handle().map(Handle::enter);
+            future.as_mut().poll(&mut Context::from_waker(&waker))
+        }));
+        let outcome = match step {
+            Ok(Poll::Pending) => return Ok(false),
+            Ok(Poll::Ready(outcome)) => outcome,
+            Err(_) => Err(internal()),
+        };
+        let Some((_, deferred)) = work.take() else { return Ok(true) };
+        drop(work);
+        deferred.settle(env, outcome).map(|()| true)
+    }
+}
+
+impl<T, F> Wake for Task<F>
+where
+    T: ToNapiValue + Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
+    fn wake(self: Arc<Self>) {
+        if !self.is_ready.swap(true, Ordering::AcqRel)
+            && let Some(outbox) = self.outbox.upgrade()
+        {
+            outbox.push(self);
+        }
+    }
+}
 
 /// Wakes the JavaScript thread. Carries nothing: what there is to do stands in the outbox.
 type Bell = ThreadsafeFunction<(), (), (), Status, false, true>;
 
-/// Settlements on their way to one JavaScript thread.
+/// Calls that can go on, on their way to one JavaScript thread.
 struct Outbox {
     /// std Mutex: held only to push or to take all.
-    ready: Mutex<Vec<Settlement>>,
+    ready: Mutex<Vec<Arc<dyn Run>>>,
+    /// Set right after it is made: the bell's callback knows the outbox.
+    bell: OnceLock<Bell>,
 }
 
 impl Outbox {
-    fn push(&self, settlement: Settlement) -> bool {
-        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        ready.push(settlement);
-        ready.len() == 1
+    fn push(self: Arc<Self>, task: Arc<dyn Run>) {
+        let is_first = {
+            let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+            ready.push(task);
+            ready.len() == 1
+        };
+        if is_first {
+            turn::ring(self);
+        }
     }
 
-    fn take(&self) -> Vec<Settlement> {
-        std::mem::take(&mut *self.ready.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Lets everything go on that can, until nothing is left: callers who were answered together ask again together.
+    fn empty(&self, env: &Env) -> napi::Result<()> {
+        let mut outcome = Ok(());
+        loop {
+            let ready = std::mem::take(&mut *self.ready.lock().unwrap_or_else(PoisonError::into_inner));
+            if ready.is_empty() {
+                return outcome;
+            }
+            let mut ended = 0;
+            for task in ready {
+                // Each by itself: one that fails must not leave the others pending for ever.
+                match task.run(env) {
+                    Ok(has_ended) => ended += usize::from(has_ended),
+                    Err(error) => (ended, outcome) = (ended + 1, Err(error)),
+                }
+            }
+            Environment::of(env)?.settler.end(env, ended)?;
+        }
+    }
+}
+
+impl turn::Bell for Outbox {
+    fn ring(&self) {
+        if let Some(bell) = self.bell.get() {
+            // Closing means that the JavaScript thread has ended, and its promises with it.
+            bell.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        }
     }
 }
 
 /// The settling side of one JavaScript thread.
 pub(super) struct Settler {
     outbox: Arc<Outbox>,
-    bell: Arc<Bell>,
     /// Promises whose work is under way. Counted on the JavaScript thread only.
     pending: usize,
+    /// Runs `end_turn` once the code that runs now has ended, and whatever waited for a promise that it resolved.
+    /// A microtask rather than `process.nextTick`, which tests with fake timers replace.
+    after: FunctionRef<(), ()>,
+    /// Calls of this turn, and how many of them there were when its end was last put off.
+    calls: usize,
+    seen: usize,
+    put_off: usize,
 }
+
+/// How often the end of a turn is put off because more calls have come. Callers that were answered together ask again
+/// within a few microtasks of each other, depending on how many async functions are in between.
+const PATIENCE: usize = 16;
 
 impl Settler {
     pub(super) fn new(env: &Env) -> napi::Result<Self> {
-        let outbox = Arc::new(Outbox { ready: Mutex::default() });
-        let inside = Arc::clone(&outbox);
+        let outbox = Arc::new(Outbox { ready: Mutex::default(), bell: OnceLock::new() });
+        let inside = Arc::downgrade(&outbox);
         let bell = env
             .create_function_from_closure::<(), (), _>("settle", |_| Ok(()))?
             .build_threadsafe_function::<()>()
             .weak::<true>()
             .build_callback(move |context| {
-                let ready = inside.take();
-                Environment::of(&context.env)?.settler.end(&context.env, ready.len())?;
-                // Each by itself: one that fails must not leave the others pending for ever.
-                let mut outcome = Ok(());
-                for settlement in ready {
-                    outcome = outcome.and(settlement(&context.env));
-                }
-                outcome
+                inside.upgrade().map_or(Ok(()), |outbox| outbox.empty(&context.env))
             })?;
-        Ok(Self { outbox, bell: Arc::new(bell), pending: 0 })
+        let _ = outbox.bell.set(bell);
+        Ok(Self { outbox, pending: 0, after: after(env)?, calls: 0, seen: 0, put_off: 0 })
     }
 
-    fn begin(&mut self, env: &Env, deferred: Deferred) -> napi::Result<Ticket> {
-        if self.pending == 0 {
+    /// Counts a call, which is sent at the end of the turn together with the others.
+    fn gather(&mut self, env: &Env) {
+        self.calls += 1;
+        if turn::begin() {
+            (self.calls, self.seen, self.put_off) = (1, 1, 0);
+            self.call_after(env);
+        }
+    }
+
+    fn end_turn(&mut self, env: &Env) {
+        if self.calls == self.seen || self.put_off == PATIENCE {
+            turn::end();
+        } else {
+            self.seen = self.calls;
+            self.put_off += 1;
+            self.call_after(env);
+        }
+    }
+
+    fn call_after(&self, env: &Env) {
+        if self.after.borrow_back(env).and_then(|after| after.call(())).is_err() {
+            // No JavaScript can run any more.
+            turn::end();
+        }
+    }
+
+    fn begin(&mut self, env: &Env) -> napi::Result<()> {
+        if self.pending == 0
+            && let Some(bell) = self.outbox.bell.get()
+        {
             // SAFETY: the threadsafe function lives as long as `self`, and `env` is its thread's.
-            check_status!(unsafe { sys::napi_ref_threadsafe_function(env.raw(), self.bell.raw()) })?;
+            check_status!(unsafe { sys::napi_ref_threadsafe_function(env.raw(), bell.raw()) })?;
         }
         self.pending += 1;
-        Ok(Ticket {
-            outbox: Arc::clone(&self.outbox),
-            bell: Arc::clone(&self.bell),
-            deferred: Some(deferred),
-        })
+        Ok(())
     }
 
     fn end(&mut self, env: &Env, settled: usize) -> napi::Result<()> {
         self.pending = self.pending.saturating_sub(settled);
-        if self.pending == 0 && settled > 0 {
+        if self.pending == 0
+            && settled > 0
+            && let Some(bell) = self.outbox.bell.get()
+        {
             // SAFETY: as in `begin`.
-            check_status!(unsafe { sys::napi_unref_threadsafe_function(env.raw(), self.bell.raw()) })?;
+            check_status!(unsafe { sys::napi_unref_threadsafe_function(env.raw(), bell.raw()) })?;
         }
         Ok(())
     }
 }
 
-/// The right to settle one promise from any thread. Dropped unused, it rejects: work that panicked has to end too.
-struct Ticket {
-    outbox: Arc<Outbox>,
-    bell: Arc<Bell>,
-    deferred: Option<Deferred>,
-}
+type Procedure<'env> = Function<'env, (), ()>;
 
-impl Ticket {
-    fn settle<T: ToNapiValue + Send + 'static>(mut self, outcome: Result<T>) {
-        self.send(outcome);
-    }
-
-    fn send<T: ToNapiValue + Send + 'static>(&mut self, outcome: Result<T>) {
-        let Some(deferred) = self.deferred.take() else { return };
-        if self.outbox.push(Box::new(move |env| deferred.settle(env, outcome))) {
-            // Closing means that the JavaScript thread has ended, and its promises with it.
-            self.bell.call((), ThreadsafeFunctionCallMode::NonBlocking);
-        }
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.send::<()>(Err(internal()));
-    }
+/// `resolved.then.bind(resolved, endTurn)`: one call puts `endTurn` behind all microtasks that are there.
+fn after(env: &Env) -> napi::Result<FunctionRef<(), ()>> {
+    let end_turn = env.create_function_from_closure::<(), (), _>("endTurn", |context| {
+        Environment::of(context.env)?.settler.end_turn(context.env);
+        Ok(())
+    })?;
+    let (deferred, resolved) = Deferred::new(env)?;
+    deferred.settle(env, Ok(()))?;
+    let missing = |_| napi::Error::from_reason("promises have no `then` here");
+    let then = js::property(&resolved, "then").map_err(missing)?;
+    let bind = js::property(&then, "bind").map_err(missing)?;
+    // SAFETY: `cast` looks at the value's type.
+    let bind: Function<FnArgs<(Unknown, Procedure)>, Procedure> = unsafe { bind.cast()? };
+    bind.apply(then, FnArgs::from((resolved, end_turn)))?.create_ref()
 }

@@ -13,7 +13,7 @@ use super::job::Errand;
 use super::lost_job;
 use super::queue::Work;
 use super::state::{Shared, Turn, Worker};
-use super::turn;
+use super::turn::{self, Landing};
 use crate::error::{Error, Result};
 use crate::store::{self, Element, Fault, Listed, Protocol, Status, Versions, WriteRequest};
 
@@ -60,16 +60,19 @@ pub(super) async fn serve(mut worker: Worker, link: Link, mut work: Work) {
     let shared = Arc::clone(&worker.shared);
     let mut server = Server { shared: &shared, link: Some(link) };
     loop {
-        match work {
+        let landing = match work {
             Work::Batch(flights) => server.read(Batch { shared: &shared, flights }).await,
             Work::Errand(errand) => server.run(errand).await,
-        }
+        };
         let Some(link) = server.link.take() else {
             // What waits still needs somebody; whether that takes a new connection is decided anew.
             drop(worker);
             return shared.redispatch();
         };
-        match shared.turn(worker, link) {
+        let turn = shared.turn(worker, link);
+        // Not before: a caller who asks again at once finds the link, and needs no other.
+        drop(landing);
+        match turn {
             Turn::Work(link, next, place) => (server.link, work, worker) = (Some(link), next, place),
             Turn::Close(link, _worker) => return link.close().await,
             Turn::Parked => return,
@@ -84,10 +87,9 @@ struct Server<'a> {
 }
 
 impl Server<'_> {
-    async fn read(&mut self, batch: Batch<'_>) {
-        let Some(deadline) = batch.flights.iter().map(|flight| flight.deadline()).max() else {
-            return;
-        };
+    async fn read(&mut self, batch: Batch<'_>) -> Landing {
+        let deadline = batch.flights.iter().map(|flight| flight.deadline()).max();
+        let deadline = deadline.unwrap_or_else(Instant::now);
         let (mut businesses, mut names) = (Vec::new(), Vec::new());
         for flight in &batch.flights {
             for name in flight.route.names.iter() {
@@ -98,24 +100,32 @@ impl Server<'_> {
         self.shared.counters.batches.add(1);
         self.shared.counters.elements.add(names.len());
         let outcome = self.execute(&Read { businesses, names }, deadline).await;
+        let landing = turn::landing();
         batch.land(outcome);
+        landing
     }
 
-    async fn run(&mut self, errand: Errand) {
+    async fn run(&mut self, errand: Errand) -> Landing {
         match errand {
             Errand::Write(write) => {
                 let statement = Writing { request: &write.request, actor: &self.shared.config.actor };
                 let outcome = self.execute(&statement, write.job.deadline).await;
                 self.shared.wrote();
+                let landing = turn::landing();
                 write.job.settle(outcome);
+                landing
             }
             Errand::List(listing) => {
                 let outcome = self.execute(&List(listing.business), listing.job.deadline).await;
+                let landing = turn::landing();
                 listing.job.settle(outcome);
+                landing
             }
             Errand::Ping(ping) => {
                 let outcome = self.execute(&Ping, ping.job.deadline).await;
+                let landing = turn::landing();
                 ping.job.settle(outcome);
+                landing
             }
         }
     }
@@ -275,7 +285,6 @@ struct Batch<'a> {
 
 impl Batch<'_> {
     fn land(mut self, outcome: Result<Vec<Element>>) {
-        let _landing = turn::landing();
         let flights = std::mem::take(&mut self.flights);
         match outcome {
             Ok(elements) => {

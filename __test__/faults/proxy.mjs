@@ -47,10 +47,10 @@ class FaultyProxy {
     Object.assign(this.#mode, mode)
   }
 
-  /** Everything as it should be, for what is open and for what comes. */
+  /** Everything as it should be for what comes. What lost data is reset: it could not go on. */
   heal() {
     this.set({ delayMs: 0, refuses: false, swallows: false })
-    for (const pair of this.#pairs) pair.resetAfter = undefined
+    for (const pair of this.#pairs) pair.heal()
   }
 
   /** Ends every connection with a reset. */
@@ -119,6 +119,12 @@ class Pair {
     client.on('close', () => server.destroy())
     server.on('end', () => this.#later(() => this.isHalfOpen || client.end()))
     server.on('close', () => this.#later(() => this.isHalfOpen || client.destroy()))
+  }
+
+  heal() {
+    this.resetAfter = undefined
+    this.resetsAfterRequest = false
+    if (this.#isBroken) this.reset()
   }
 
   reset() {

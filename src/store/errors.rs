@@ -20,7 +20,8 @@ pub(crate) struct Fault {
     pub(crate) lost: bool,
     /// The statement was certainly not carried out.
     pub(crate) unexecuted: bool,
-    /// The server did not know a statement that was prepared a moment ago: a transaction pooler stands in between.
+    /// The server did not know a statement that was prepared a moment ago, or knew another of its name: a transaction
+    /// pooler stands in between.
     pub(crate) pooled: bool,
 }
 
@@ -84,7 +85,8 @@ impl Fault {
             error: translate(code, error.message(), business),
             lost: is_fatal || code.starts_with("08") || code.starts_with("57P") || code == "25006",
             unexecuted: !is_fatal || is_farewell,
-            pooled: matches!(code, "26000" | "42P05"),
+            // Unknown, there already, or another client's under the same name, which takes other parameters.
+            pooled: matches!(code, "26000" | "42P05" | "08P01"),
         }
     }
 

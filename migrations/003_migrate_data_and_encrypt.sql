@@ -186,8 +186,11 @@ begin
     if v_phase = 'businesses' then
         v_ids := array(
             select b.id from public.businesses b where v_last is null or b.id > v_last order by b.id limit p_limit);
-    else
+    elsif (select p.last_id from app_secrets.backfill_progress p where p.phase = 'google') is null then
         v_ids := array(select f.id from app_secrets.businesses_to_fill(p_limit) as f(id));
+    else
+        -- In the middle of the Google cells: that scan of all businesses is for their start and their end.
+        v_ids := '{}';
     end if;
     if v_phase = 'businesses' or pg_catalog.cardinality(v_ids) > 0 then
         perform app_secrets.lock_sync();

@@ -1,5 +1,7 @@
 //! What is cached, and when it is not trusted.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests are tests")]
+
 mod support;
 
 use std::collections::HashMap;

@@ -1,5 +1,7 @@
 //! What a watcher hears, and what it may have missed.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests are tests")]
+
 mod support;
 
 use std::time::Duration;
@@ -23,7 +25,7 @@ async fn change(watcher: &Watcher) -> Event {
     loop {
         match next(watcher).await {
             Event::Resync => {}
-            changed => return changed,
+            changed @ Event::Changed { .. } => return changed,
         }
     }
 }
@@ -40,7 +42,7 @@ async fn watch(client: &Client, filter: Filter) -> Watcher {
 async fn until(what: &str, condition: impl Fn() -> bool) {
     let begun = Instant::now();
     while !condition() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "waited in vain for: {what}");
+        assert!(begun.elapsed() < Duration::from_mins(1), "waited in vain for: {what}");
         sleep(Duration::from_millis(2)).await;
     }
 }

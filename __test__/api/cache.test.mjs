@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { addon, addonPath, assertHides, breakCipher, openClient, refuses } from '../support/addon.mjs'
 import { freshDatabase } from '../support/cluster.mjs'
 import { addBusiness, updateLegacy, updateSecrets } from '../support/secrets.mjs'
@@ -164,6 +165,8 @@ test('what was taken away is not served, not even in an outage after it', async 
       const client = await openCached(t, proxy.url, { ttlMs: 1, maxStaleMs: 3_600_000 })
       assert.equal(await client.get(id, 'grok_api_key'), 'first')
       await take(db, id)
+      // It is fresh for a millisecond.
+      await delay(5)
       await refuses(() => client.get(id, 'grok_api_key'), code)
       await proxy.close()
       await refuses(() => client.get(id, 'grok_api_key'), 'UNAVAILABLE')

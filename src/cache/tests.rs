@@ -1,5 +1,7 @@
 //! Claims about time, room and races. The clock stands still unless a test moves it.
 
+#![expect(clippy::option_option, clippy::unnecessary_wraps, reason = "as what they are compared with")]
+
 use secrecy::ExposeSecret;
 use tokio::time::advance;
 

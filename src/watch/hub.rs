@@ -169,6 +169,7 @@ mod tests {
         (hub, mailbox)
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as what it is compared with")]
     fn changed(business: Uuid, versions: &[(SecretName, i64)]) -> Option<Event> {
         Some(Event::Changed { business, versions: versions.to_vec() })
     }

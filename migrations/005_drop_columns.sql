@@ -29,7 +29,8 @@ begin
     end if;
 end $$;
 
--- Whether a row version was not there yet for a snapshot of this transaction. Only 32 bits of its xid are stored.
+-- Whether a row version may not have been there yet for a snapshot of this transaction. Only 32 bits of its xid are stored.
+-- A snapshot does not list subtransactions, so what one of them wrote counts as new from the oldest that was running.
 create or replace function app_secrets.is_newer(p_xmin xid, p_seen pg_catalog.pg_snapshot) returns boolean
     language plpgsql stable set search_path = ''
 as $$
@@ -44,7 +45,7 @@ begin
     if v_xid > v_next then
         v_xid := v_xid - (1::bigint << 32);
     end if;
-    return v_xid >= 3 and not pg_catalog.pg_visible_in_snapshot(v_xid::pg_catalog.text::pg_catalog.xid8, p_seen);
+    return v_xid >= pg_catalog.pg_snapshot_xmin(p_seen)::pg_catalog.text::bigint;
 end $$;
 revoke all on function app_secrets.is_newer(xid, pg_snapshot) from public, anon, authenticated, service_role;
 

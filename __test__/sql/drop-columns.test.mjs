@@ -31,6 +31,14 @@ async function around(db, sql, values) {
   await db.disconnect(client)
 }
 
+/** 005 has compared everything, and waits for its locks. */
+async function lockAwaited(db) {
+  const observer = await db.connect('supabase_admin')
+  const awaited =
+    "select count(*)::int as n from pg_catalog.pg_locks where not granted and mode = 'AccessExclusiveLock'"
+  while ((await observer.query(awaited)).rows[0].n === 0) await delay(10)
+}
+
 const upsert = `
   insert into public.business_secrets (business_id, gemini_api_key) values ($1, $2)
   on conflict (business_id) do update set gemini_api_key = excluded.gemini_api_key`
@@ -138,6 +146,23 @@ onEachMajor('dropping plaintext', async (t, major) => {
     await assert.rejects(db.query(migration(5)), { code: '2BP01', detail: /app_view/ })
     await db.query('rollback')
     assert.deepEqual(await everythingOf(db), before)
+  })
+
+  await t.test('what a savepoint writes around the triggers while it runs stops it', async (t) => {
+    const db = await freshDatabase(t, major)
+    const id = await addBusiness(db, { gemini_api_key: 'sealed' })
+    const writer = await db.connect()
+    await writer.query('begin; set local session_replication_role = replica; savepoint s')
+    await writer.query("update public.businesses set gemini_api_key = 'differs' where id = $1", [id])
+    // Somebody else's transaction, so that a snapshot from here on is past the savepoint's id.
+    await db.query('select pg_catalog.pg_current_xact_id()')
+    const [outcome] = await Promise.all([
+      db.query(migration(5)).catch((error) => error),
+      lockAwaited(db).then(() => writer.query('commit')),
+    ])
+    await db.query('rollback')
+    assert.equal(outcome.code, 'AS006')
+    assert.equal((await columns(db)).length, legacyNames.length)
   })
 
   await t.test('a snapshot that is older than what others write is refused', async (t) => {

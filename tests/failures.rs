@@ -49,8 +49,8 @@ async fn an_attempt_to_connect_that_hangs_fails_nobody_who_came_after_it() {
         proxy.hang(false);
         client.list(business).await
     };
-    let (early, late) = tokio::join!(early, late);
-    assert!(early.unwrap_err().is_transient());
+    // The first call may be served by a later attempt, or give up before: that is not the point.
+    let (_, late) = tokio::join!(early, late);
     late.unwrap();
 }
 

@@ -51,8 +51,6 @@ struct State {
     workers: usize,
     /// Of these, how many are opening one. One at a time: a burst must not open connections that it will not need.
     opening: usize,
-    /// When the last of these began.
-    attempted: Instant,
     /// A worker has been woken and has not yet looked at the queue: it will find whatever is put there meanwhile.
     waking: bool,
     /// When a worker last took work.
@@ -81,9 +79,6 @@ enum Start {
 const FEW: usize = 2;
 const GATHER: Duration = Duration::from_millis(1);
 
-/// An attempt to connect that takes longer may hang for ever, and must not keep others from trying.
-const STUCK: Duration = Duration::from_secs(1);
-
 impl Shared {
     pub(super) fn new(config: Config, counters: Arc<Counters>) -> Arc<Self> {
         let state = State {
@@ -93,7 +88,6 @@ impl Shared {
             parked: Vec::new(),
             workers: 0,
             opening: 0,
-            attempted: Instant::now(),
             waking: false,
             taken: Instant::now(),
             gathering: false,
@@ -238,6 +232,12 @@ impl Shared {
         }
     }
 
+    /// An attempt to connect takes long, and no longer keeps others from trying.
+    pub(super) fn is_stuck(self: &Arc<Self>, worker: &mut Worker) {
+        worker.has_opened(&mut self.state());
+        self.redispatch();
+    }
+
     /// No connection came about. Whoever waits is told why, unless others serve them.
     pub(super) fn not_opened(&self, worker: &mut Worker, error: &Error) {
         let mut state = self.state();
@@ -366,8 +366,7 @@ impl State {
     }
 
     fn dispatch(&mut self, max_connections: usize) -> Option<Start> {
-        let may_open =
-            (self.opening == 0 || self.attempted.elapsed() >= STUCK) && self.workers < max_connections;
+        let may_open = self.opening == 0 && self.workers < max_connections;
         if self.waking || self.queue.is_empty() || (self.parked.is_empty() && !may_open) {
             return None;
         }
@@ -390,7 +389,6 @@ impl State {
         }
         self.workers += 1;
         self.opening += 1;
-        self.attempted = Instant::now();
         Some(Start::Open)
     }
 

@@ -1,10 +1,11 @@
 //! What a worker does: takes what waits, sends it, and decides what a failure means for the link and for the work.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
 use super::connect::Link;
@@ -20,12 +21,23 @@ use crate::store::{self, Element, Fault, Listed, Protocol, Status, Versions, Wri
 /// The least that an attempt to connect is given: several round trips, and a restart of the server.
 const HANDSHAKE: Duration = Duration::from_secs(3);
 
+/// An attempt that takes longer may hang for ever: another is begun beside it.
+const STUCK: Duration = Duration::from_secs(1);
+
 /// Opens a connection for what waits, then serves.
 pub(super) async fn open(mut worker: Worker) {
     let shared = Arc::clone(&worker.shared);
     // Whoever waits has its own deadline; a hasty one must not keep a slow handshake from ever succeeding.
     let until = Instant::now() + shared.config.timeout.max(HANDSHAKE);
-    match shared.connect(until).await {
+    let mut attempt = pin!(shared.connect(until));
+    let outcome = match timeout(STUCK, &mut attempt).await {
+        Ok(outcome) => outcome,
+        Err(_) => {
+            shared.is_stuck(&mut worker);
+            attempt.await
+        }
+    };
+    match outcome {
         Ok(link) => {
             shared.opened(&mut worker);
             go_on(worker, link).await;

@@ -100,6 +100,10 @@ impl Deferred {
 trait Run: Send + Sync {
     /// Whether it has ended, and its promise is settled.
     fn run(self: Arc<Self>, env: &Env) -> napi::Result<bool>;
+
+    /// Its JavaScript thread has ended. The call waits for something that knows how to wake it: without a word it would
+    /// keep itself, and its client's connections, for ever.
+    fn abandon(&self);
 }
 
 /// One call. Polled on its JavaScript thread only.
@@ -135,6 +139,14 @@ where
         drop(work);
         deferred.settle(env, outcome).map(|()| true)
     }
+
+    fn abandon(&self) {
+        let work = self.work.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Elsewhere: whoever wakes it may hold what dropping it needs.
+        if let Ok(runtime) = runtime::handle() {
+            runtime.spawn(async move { drop(work) });
+        }
+    }
 }
 
 impl<T, F> Wake for Task<F>
@@ -143,10 +155,12 @@ where
     F: Future<Output = Result<T>> + Send + 'static,
 {
     fn wake(self: Arc<Self>) {
-        if !self.is_ready.swap(true, Ordering::AcqRel)
-            && let Some(outbox) = self.outbox.upgrade()
-        {
-            outbox.push(self);
+        if self.is_ready.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        match self.outbox.upgrade() {
+            Some(outbox) => outbox.push(self),
+            None => self.abandon(),
         }
     }
 }
@@ -192,6 +206,13 @@ impl Outbox {
             }
             Environment::of(env)?.settler.end(env, ended)?;
         }
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        let ready = self.ready.get_mut().unwrap_or_else(PoisonError::into_inner);
+        ready.drain(..).for_each(|task| task.abandon());
     }
 }
 

@@ -1,0 +1,106 @@
+// npm run bench: measures the addon against its peers on a server of its own, and writes RESULTS.md and results.json.
+//
+// node bench/run.mjs [--quick] [--processes N] [--rounds N] [--no-write]
+
+import { execFile } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { parseArgs, promisify } from 'node:util'
+import { createLegacyTables } from '../dev/legacy-data.mjs'
+import { applyMigrations, createServiceLogin } from '../dev/migrate.mjs'
+import { startPostgres, withClient } from '../dev/postgres.mjs'
+import { machine } from './machine.mjs'
+import { pgbench } from './pgbench.mjs'
+import { report } from './report.mjs'
+
+const execute = promisify(execFile)
+const here = (name) => new URL(name, import.meta.url)
+
+const BUSINESSES = 1000
+
+const { values: options } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    processes: { type: 'string', default: '3' },
+    rounds: { type: 'string', default: '7' },
+    'no-write': { type: 'boolean', default: false },
+  },
+})
+const processes = Number(options.processes)
+const rounds = Number(options.rounds)
+const { quick } = options
+
+const cluster = await startPostgres({ settings: { shared_buffers: '256MB', autovacuum: 'off' } })
+try {
+  const { url, businesses } = await prepare(cluster)
+  const results = {
+    machine: await machine(cluster, url),
+    rounds: [],
+    first: await firsts(url, businesses[0]),
+    pgbench: await pgbench(url, businesses, quick),
+  }
+  for (let i = 1; i <= processes; i++) {
+    say(`process ${i} of ${processes}`)
+    results.rounds.push(await measured({ url, businesses, rounds, quick }))
+  }
+  const text = report(results)
+  console.log(text)
+  if (!options['no-write']) {
+    writeFileSync(here('RESULTS.md'), text)
+    writeFileSync(here('results.json'), `${JSON.stringify(results, rounded)}\n`)
+  }
+} finally {
+  await cluster.stop()
+}
+
+/** A migrated database with one sealed secret in each of its businesses. */
+async function prepare(cluster) {
+  say('preparing the database')
+  const admin = cluster.urlFor('postgres')
+  await createLegacyTables(admin)
+  const url = await createServiceLogin(cluster)
+  await applyMigrations(admin)
+  const businesses = await withClient(cluster.urlFor('supabase_admin'), async (client) => {
+    const { rows } = await client.query(
+      "insert into public.businesses (name) select 'Business ' || i from generate_series(1, $1::int) i returning id",
+      [BUSINESSES],
+    )
+    await client.query(
+      `insert into public.business_secrets (business_id, gemini_api_key)
+       select id, 'AIza' || replace(id::text, '-', '') from public.businesses`,
+    )
+    await client.query('vacuum analyze')
+    return rows.map(({ id }) => id)
+  })
+  return { url, businesses }
+}
+
+async function measured(task) {
+  const { stdout } = await execute(
+    process.execPath,
+    [fileURLToPath(here('process.mjs')), JSON.stringify(task)],
+    { maxBuffer: 1 << 26 },
+  )
+  return JSON.parse(stdout)
+}
+
+/** Each process on its own, by turns. */
+async function firsts(url, business) {
+  const times = { ours: [], pg: [], postgres: [] }
+  for (let i = -1; i < (quick ? 3 : 15); i++) {
+    for (const contender of Object.keys(times)) {
+      const script = fileURLToPath(here('first.mjs'))
+      const { stdout } = await execute(process.execPath, [script, contender, url, business])
+      if (i >= 0) times[contender].push(Number(stdout))
+    }
+  }
+  return times
+}
+
+function rounded(_, value) {
+  return typeof value === 'number' ? Number(value.toPrecision(5)) : value
+}
+
+function say(what) {
+  process.stderr.write(`bench: ${what}\n`)
+}

@@ -1,11 +1,12 @@
 //! Who serves, what waits, and when another connection is worth opening. Holds the one lock of the pool.
 
+mod dispatch;
+
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
-use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
@@ -13,10 +14,11 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
+use self::dispatch::Start;
 use super::connect::{Dialer, Link, Outage};
 use super::flight::{Flight, Flights, Landing, Route};
 use super::job::Errand;
-use super::queue::{BATCH, Queue, SHARE, Work};
+use super::queue::{Queue, Work};
 use super::{tend, turn, worker};
 use crate::catalogue::NameSet;
 use crate::config::{Config, Pooler};
@@ -61,23 +63,6 @@ struct State {
     /// Looks after parked links.
     tender: Option<AbortHandle>,
 }
-
-/// Who is to serve what has just been queued.
-enum Start {
-    /// Nobody is busy: the caller's own thread sends this, which saves a change of threads on the way out.
-    Here(Link, Work),
-    /// Somebody is busy: a task picks up all that will have gathered by the time it runs.
-    Soon(Link),
-    Open,
-    /// Whoever comes back first, or somebody else at that time.
-    Later(Instant),
-}
-
-/// With this many workers under way, a further one starts at most every `GATHER`: one of them will be back in a moment,
-/// and takes what has gathered as one batch. Spread over all connections it would be many small batches, which cost the
-/// server more: on one machine with its database, two connections answered a quarter more reads than eight.
-const FEW: usize = 2;
-const GATHER: Duration = Duration::from_millis(1);
 
 impl Shared {
     pub(super) fn new(config: Config, counters: Arc<Counters>) -> Arc<Self> {
@@ -363,58 +348,6 @@ impl State {
             return Err(Error::unavailable("too many calls wait for it already: it does not keep up"));
         }
         Ok(())
-    }
-
-    fn dispatch(&mut self, max_connections: usize) -> Option<Start> {
-        let may_open = self.opening == 0 && self.workers < max_connections;
-        if self.waking || self.queue.is_empty() || (self.parked.is_empty() && !may_open) {
-            return None;
-        }
-        if self.workers >= FEW && self.taken.elapsed() < GATHER {
-            let is_arranged = std::mem::replace(&mut self.gathering, true);
-            return (!is_arranged).then(|| Start::Later(self.taken + GATHER));
-        }
-        if let Some(link) = self.parked.pop() {
-            self.workers += 1;
-            if self.workers > 1 {
-                self.waking = true;
-                return Some(Start::Soon(link));
-            }
-            let Some(work) = self.take(max_connections) else {
-                self.workers -= 1;
-                self.parked.push(link);
-                return None;
-            };
-            return Some(Start::Here(link, work));
-        }
-        self.workers += 1;
-        self.opening += 1;
-        Some(Start::Open)
-    }
-
-    /// As `dispatch`, of work that has gathered already.
-    fn dispatch_gathered(&mut self, max_connections: usize) -> Option<Start> {
-        if self.queue.is_empty() {
-            return None;
-        }
-        let Some(link) = self.parked.pop() else {
-            // Opening is the same for everybody: one at a time, and as few as will do.
-            return self.dispatch(max_connections);
-        };
-        self.workers += 1;
-        let Some(work) = self.take(max_connections) else {
-            self.workers -= 1;
-            self.parked.push(link);
-            return None;
-        };
-        Some(Start::Here(link, work))
-    }
-
-    /// A fair share of what waits, for one of those who could serve now; never too small to be worth a statement.
-    fn take(&mut self, max_connections: usize) -> Option<Work> {
-        self.taken = Instant::now();
-        let idle = max_connections.saturating_sub(self.workers);
-        self.queue.take(self.queue.elements().div_ceil(1 + idle).clamp(SHARE, BATCH))
     }
 
     fn drain(&mut self) -> Vec<Work> {

@@ -3,6 +3,8 @@
 //! The caller's thread says where a *turn* begins and ends: nothing is sent before its end. Where there are no turns, as
 //! in Rust alone, each call is sent at once.
 
+#![cfg_attr(not(feature = "node"), allow(dead_code, reason = "only the binding has turns"))]
+
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::sync::Arc;

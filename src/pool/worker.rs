@@ -30,12 +30,11 @@ pub(super) async fn open(mut worker: Worker) {
     // Whoever waits has its own deadline; a hasty one must not keep a slow handshake from ever succeeding.
     let until = Instant::now() + shared.config.timeout.max(HANDSHAKE);
     let mut attempt = pin!(shared.connect(until));
-    let outcome = match timeout(STUCK, &mut attempt).await {
-        Ok(outcome) => outcome,
-        Err(_) => {
-            shared.is_stuck(&mut worker);
-            attempt.await
-        }
+    let outcome = if let Ok(outcome) = timeout(STUCK, &mut attempt).await {
+        outcome
+    } else {
+        shared.is_stuck(&mut worker);
+        attempt.await
     };
     match outcome {
         Ok(link) => {

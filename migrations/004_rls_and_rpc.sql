@@ -112,9 +112,12 @@ end $$;
 -- Element i asks for name i of business i. Rows come in that order; status is one of ok, not_set, undecryptable,
 -- unknown_secret, business_not_found. One broken secret makes the set-based read fail: then, and only then, each element
 -- is read on its own.
+-- What does not fit into work_mem goes to temporary files, in clear: 64 MB hold the longest values of 512 elements, the most
+-- that our client asks for at once.
 create or replace function public.get_business_secrets_batch(p_business_ids uuid[], p_names text[])
     returns table (ord integer, value text, version bigint, status text)
     language plpgsql stable security definer set search_path = '' set plan_cache_mode = force_generic_plan
+    set work_mem = '64MB'
 as $$
 declare
     v_cells app_secrets.cell[];

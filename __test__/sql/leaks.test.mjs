@@ -72,6 +72,24 @@ onEachMajor('leaks', async (t, major) => {
     },
   )
 
+  await t.test('a large batch of long values needs no temporary file', async (t) => {
+    const db = await cluster.freshDatabase(t)
+    await db.query("insert into public.businesses (name) select 'long' from generate_series(1, 200)")
+    await db.query(`
+      insert into public.business_secrets (business_id, gemini_api_key)
+      select b.id, (select string_agg(md5(random()::text), '') from generate_series(1, 2000) where b.id is not null)
+      from public.businesses b`)
+    const reader = await db.connect('supabase_admin')
+    await reader.query('set temp_file_limit = 0')
+    const read = `
+      select count(*)::int as values, sum(length(r.value))::int as length from public.get_business_secrets_batch(
+        array(select id from public.businesses), array(select 'gemini_api_key' from public.businesses)) r`
+    assert.deepEqual((await reader.query(read)).rows, [{ values: 200, length: 12_800_000 }])
+    // The control: the same where there is no room for them.
+    await db.query("alter function public.get_business_secrets_batch(uuid[], text[]) set work_mem = '64kB'")
+    await assert.rejects(reader.query(read), { code: '53400' })
+  })
+
   await t.test('the same search finds what is written in clear, in heap, WAL and log', async (t) => {
     const db = await cluster.freshDatabase(t, { migratedTo: 5 })
     const planted = marker('planted')

@@ -3,6 +3,7 @@
 
 const { runCli } = require('..')
 
-runCli(['app-secrets', ...process.argv.slice(2)]).then((code) => {
-  process.exitCode = code
-})
+// It hears these itself, and ends what is running in good order. Without a listener Node would end the process.
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => {})
+
+runCli(['app-secrets', ...process.argv.slice(2)]).then((code) => process.exit(code))

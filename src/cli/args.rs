@@ -8,32 +8,35 @@ use clap::{Args, Parser, Subcommand};
 
 const AFTER_HELP: &str = "\
 The way of a migration, each step as often as you like:
-  app-secrets doctor            is the database fit for it?
-  app-secrets migrate           002 to 004: both places are written from now on, everything is in Vault
-  app-secrets verify            the proof
+  app-secrets doctor                  is the database fit for it?
+  app-secrets migrate                 from now on both places are written; everything is in Vault
+  app-secrets verify                  the proof
   (move the code to the new place)
-  app-secrets migrate --drop-legacy
-  app-secrets scrub             the plaintext leaves the table's pages
+  app-secrets migrate --drop-legacy   the plaintext columns go
+  app-secrets scrub                   and leave the tables' pages
   (rotate the keys at their providers)
 
 Connections:
-  ADMIN_DATABASE_URL   the migration role, a direct connection: migrate, status, verify, doctor, scrub, rollback, history
-  APP_SECRETS_URL      the service login: list, get, set, unset, import; else DATABASE_URL, else ADMIN_DATABASE_URL
+  ADMIN_DATABASE_URL   the migration role, directly and not through a transaction pooler: for
+                       status, migrate, verify, scrub, rollback, doctor, history
+  APP_SECRETS_URL      the service login: for list, get, set, unset, import;
+                       else DATABASE_URL, else ADMIN_DATABASE_URL
 
 Exit codes:
-  0 ok   1 error   2 pending, or not healthy   3 gave up on a lock   4 verification failed
-  5 unsafe connection   6 refused   130 stopped by Ctrl-C: run it again, it goes on where it stopped";
+  0 ok     1 error     2 pending, or not healthy     3 gave up on a lock
+  4 verification failed     5 unsafe connection     6 refused
+  130 stopped by Ctrl-C: run it again, it goes on where it stopped";
 
 /// Moves each business's API keys into Supabase Vault, and looks after them there.
 #[derive(Debug, Parser)]
 #[command(name = "app-secrets", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
 pub(crate) struct Arguments {
-    #[command(flatten)]
-    pub(crate) connection: Connection,
-
     /// Print one JSON document (with "version": 1) instead of text. It never holds a value
     #[arg(long, global = true)]
     pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) connection: Connection,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -41,6 +44,7 @@ pub(crate) struct Arguments {
 
 /// How to reach the database.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Connection")]
 pub(crate) struct Connection {
     /// Connection string, instead of the environment's. Leave the password out: the process list shows arguments
     #[arg(long, global = true, value_name = "URL")]
@@ -81,7 +85,7 @@ pub(crate) enum Command {
 
     /// Rewrite the tables so that dropped plaintext leaves their pages
     ///
-    /// Uses VACUUM FULL, which locks each table for readers and writers while it is rewritten; `pg_repack` does the same
+    /// Uses VACUUM FULL, which locks each table for readers and writers while it is rewritten; pg_repack does the same
     /// without. Then lists the keys to rotate at their providers: WAL, backups and replicas keep the plaintext.
     Scrub(Scrub),
 
@@ -93,7 +97,7 @@ pub(crate) enum Command {
 
     /// Check everything that keeps the secrets safe: each with why it matters, and the fix
     ///
-    /// Only looks. With `APP_SECRETS_URL` set it checks that login too. Ends with 2 where a check fails.
+    /// Only looks. With APP_SECRETS_URL set it checks that login too. Ends with 2 where a check fails.
     Doctor,
 
     /// List a business's secrets, masked
@@ -115,7 +119,7 @@ pub(crate) enum Command {
 
     /// Set one secret of a business: the value comes from stdin, a file, or a prompt without echo
     ///
-    /// For example: pass show gemini | app-secrets set 3f2504e0-4f89-41d3-9a0c-0305e82c3301 `gemini_api_key`
+    /// For example: pass show gemini | app-secrets set BUSINESS gemini_api_key
     Set(Set),
 
     /// Clear one secret of a business
@@ -131,7 +135,7 @@ pub(crate) enum Command {
 
     /// Set several secrets of a business from a .env file, all or none
     ///
-    /// Maps variables to names (`GEMINI_API_KEY`, `XAI_API_KEY`, `ANTHROPIC_API_KEY`, …), shows a masked plan, and asks.
+    /// Maps variables to names (GEMINI_API_KEY, XAI_API_KEY, ANTHROPIC_API_KEY, …), shows a masked plan, and asks.
     Import(Import),
 
     /// Show who changed what, newest first
@@ -185,7 +189,7 @@ pub(crate) struct Migrate {
     #[arg(long)]
     pub(crate) dry_run: bool,
 
-    /// Send applied files again where this package has another version of them
+    /// Send the files again that are applied already: puts back what was changed or dropped of ours
     #[arg(long, conflicts_with = "drop_legacy")]
     pub(crate) reapply: bool,
 

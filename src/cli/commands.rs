@@ -9,10 +9,11 @@ use super::args::{Batches, Migrate, Scrub};
 use super::exit::Exit;
 use super::progress::Display;
 use super::show::{doctor, json, migration};
+use super::signals::Signals;
 use crate::catalogue::SecretName;
 use crate::doctor::Level;
 use crate::error::{Error, Result};
-use crate::migrate::{Control, Dropped, MigrateOptions, Stopper};
+use crate::migrate::{Control, Dropped, MigrateOptions};
 use crate::value;
 
 impl Context<'_> {
@@ -59,7 +60,10 @@ impl Context<'_> {
             self.terminal.say(migration::verification(&found));
         }
         if !found.is_proof() {
-            return Err(Error::VerificationFailed(format!("nothing was dropped: {}", found.summary())));
+            return Err(Error::VerificationFailed(format!(
+                "nothing was dropped, because of {}",
+                found.summary()
+            )));
         }
         if arguments.dry_run {
             self.show(|| "Would drop the plaintext columns.".into(), || json::verification(&found));
@@ -178,55 +182,27 @@ impl Context<'_> {
         asked.map_err(|error| unreadable("the answer", &error))
     }
 
-    /// Shows progress, and hears Ctrl-C, until it is ended.
+    /// Shows progress, and can be stopped, until it is ended.
     fn watched(&self, what: &'static str) -> Watched {
         let display = Arc::new(Display::new(self.terminal.shows_err, what));
         let listener = Arc::clone(&display);
         let (control, stopper) = Control::new(move |event| listener.show(event));
-        let signals = tokio::spawn(hear_signals(Arc::clone(&display), stopper));
-        Watched { control, display, signals }
+        self.signals.stop_this(Arc::clone(&display), stopper);
+        Watched { control, display, signals: self.signals.clone() }
     }
 }
 
 struct Watched {
     control: Control,
     display: Arc<Display>,
-    signals: tokio::task::JoinHandle<()>,
+    signals: Signals,
 }
 
 impl Watched {
     fn end(&self) {
-        self.signals.abort();
+        self.signals.stop_nothing();
         self.display.end();
     }
-}
-
-/// The first time it ends what is running in good order; the second time at once.
-async fn hear_signals(display: Arc<Display>, stopper: Stopper) {
-    interrupted().await;
-    display.line("stopping in good order; once more to stop at once");
-    stopper.stop();
-    interrupted().await;
-    display.end();
-    // The server undoes the transaction of a connection that ends.
-    std::process::exit(Exit::Stopped as i32);
-}
-
-#[cfg(unix)]
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminated) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminated.recv() => {}
-    }
-}
-
-#[cfg(not(unix))]
-async fn interrupted() {
-    let _ = tokio::signal::ctrl_c().await;
 }
 
 fn options(arguments: &Batches) -> MigrateOptions {

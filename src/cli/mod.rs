@@ -10,6 +10,7 @@ mod progress;
 mod refusal;
 mod secrets;
 mod show;
+mod signals;
 mod terminal;
 
 use clap::{CommandFactory, Parser};
@@ -18,6 +19,7 @@ use serde_json::Value;
 use self::args::{Arguments, Command, Connection};
 use self::exit::Exit;
 use self::show::json;
+use self::signals::Signals;
 use self::terminal::Terminal;
 use crate::config::{Config, Options, Pooler};
 use crate::error::{Error, Result};
@@ -25,24 +27,27 @@ use crate::migrate::{ADMIN_URL_VARIABLE, Admin};
 
 /// Runs a command line, program name first, on this process's streams. Gives the exit code.
 pub async fn run(arguments: Vec<String>) -> i32 {
-    run_on(arguments, &mut Terminal::of_process()).await as i32
+    run_on(arguments, &mut Terminal::of_process(), Signals::listen()).await as i32
 }
 
-async fn run_on(arguments: Vec<String>, terminal: &mut Terminal) -> Exit {
+async fn run_on(arguments: Vec<String>, terminal: &mut Terminal, signals: Signals) -> Exit {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => return refusal::show(&error, terminal),
     };
     let name = name_of(&arguments.command);
-    let mut context = Context { terminal, connection: arguments.connection, is_json: arguments.json, name };
+    let mut context =
+        Context { terminal, connection: arguments.connection, is_json: arguments.json, name, signals };
     context.warn_of_password();
-    match context.run(arguments.command).await {
+    let exit = match context.run(arguments.command).await {
         Ok(exit) => exit,
         Err(error) => {
             context.fail(&error);
             Exit::from(&error)
         }
-    }
+    };
+    let _ = terminal.out.flush();
+    exit
 }
 
 /// What every command needs.
@@ -50,6 +55,7 @@ pub(crate) struct Context<'a> {
     pub(crate) terminal: &'a mut Terminal,
     connection: Connection,
     pub(crate) is_json: bool,
+    signals: Signals,
     name: &'static str,
 }
 

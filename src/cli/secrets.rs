@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::args::{Import, Set};
 use super::commands::unreadable;
 use super::exit::Exit;
-use super::show::{json, secrets};
+use super::show::{json, plural, secrets};
 use super::{Context, envfile};
 use crate::catalogue::SecretName;
 use crate::client::Client;
@@ -144,7 +144,13 @@ impl Context<'_> {
             let pairs = versions.iter().map(|(name, version)| (name.as_str().to_owned(), json!(version)));
             json!({ "versions": pairs.collect::<serde_json::Map<_, _>>() })
         };
-        self.show(|| format!("Set {} secrets, all in one transaction.", versions.len()), object);
+        self.show(
+            || {
+                let number = i64::try_from(versions.len()).unwrap_or(i64::MAX);
+                format!("Set {}, in one transaction.", plural(number, "secret", "secrets"))
+            },
+            object,
+        );
         Ok(Exit::Ok)
     }
 

@@ -7,8 +7,7 @@ use crate::error::Result;
 use crate::migrate::LAST_BEFORE_CONTRACT;
 use crate::store::admin::access::{self, Function, Policy};
 
-const REAPPLY: &str =
-    "see what was changed and why; then `app-secrets migrate --reapply`, or send the file again";
+const REAPPLY: &str = "see what was changed and why; then `app-secrets migrate --reapply` puts ours back";
 
 pub(super) async fn all(report: &mut Report, patient: &mut Patient) {
     report.add(
@@ -92,8 +91,8 @@ fn policies(found: &[Policy]) -> Verdict {
     }
     Verdict::fail(
         some(&wrong),
-        "change who may access a business in app_secrets.accessible_business_ids(), not here; sending 004 again puts \
-         the policies back",
+        "change who may access a business in app_secrets.accessible_business_ids(), not here; `app-secrets migrate \
+         --reapply` puts the policies back",
     )
 }
 
@@ -162,7 +161,10 @@ fn grants(found: &[String]) -> Verdict {
         return Verdict::fail(format!("given besides ours: {}", some(&extra)), "revoke it");
     }
     if !missing.is_empty() {
-        return Verdict::warn(format!("taken away: {}", some(&missing)), "sending 004 again gives it back");
+        return Verdict::warn(
+            format!("taken away: {}", some(&missing)),
+            "`app-secrets migrate --reapply` gives it back",
+        );
     }
     Verdict::ok("what was shipped, and nothing else")
 }

@@ -173,7 +173,7 @@ fn logged(settings: &[(String, String)]) -> Verdict {
         let found = settings.iter().find(|(known, _)| known == name);
         found.map_or("", |(_, value)| value.as_str())
     };
-    let is_off = |name: &str| matches!(setting(name), "" | "-1" | "0" | "off" | "none");
+    let is_off = |name: &str| matches!(setting(name), "" | "none");
     let prints_parameters = setting("log_parameter_max_length") != "0";
 
     let mut always = Vec::new();
@@ -196,7 +196,7 @@ fn logged(settings: &[(String, String)]) -> Verdict {
             }
         }
     }
-    if !is_off("log_parameter_max_length_on_error") {
+    if !matches!(setting("log_parameter_max_length_on_error"), "" | "0") {
         always.push(format!(
             "log_parameter_max_length_on_error = {}",
             setting("log_parameter_max_length_on_error")

@@ -104,8 +104,8 @@ async fn key(patient: &mut Patient) -> Result<Verdict> {
         ),
         Canary::Missing => Verdict::fail(
             "the probe that 002 sealed is gone: were Vault's rows left out of a restore?",
-            "restore vault.secrets as its owner; `app-secrets verify` says what dangles. Sending 002 again seals a new \
-             probe",
+            "restore vault.secrets as its owner; `app-secrets verify` says what dangles. `app-secrets migrate --reapply` \
+             seals a new probe",
         ),
     })
 }
@@ -135,16 +135,16 @@ async fn columns(patient: &mut Patient) -> Result<Verdict> {
         (_, _) if columns.is_empty() => Verdict::ok("none"),
         (true, 0) => Verdict::warn(format!("back since 005, empty: {}", some(&names)), "drop them"),
         (true, values) => Verdict::fail(
-            format!("back since 005, with {values} values in {}", some(&names)),
+            format!("back since 005, with values in them: {values} ({})", some(&names)),
             "find who writes them; move the values with `app-secrets set`, then drop the columns",
         ),
         (false, 0) => Verdict::ok("they are there, and empty"),
         (false, values) if patient.has(3) => Verdict::warn(
-            format!("{values} values in clear, kept in step with Vault"),
+            format!("values in clear: {values}, kept in step with Vault"),
             "app-secrets migrate --drop-legacy, once no code reads them",
         ),
         (false, values) => {
-            Verdict::warn(format!("{values} values in clear, not migrated"), "app-secrets migrate")
+            Verdict::warn(format!("values in clear: {values}, not migrated"), "app-secrets migrate")
         }
     })
 }
@@ -180,8 +180,8 @@ pub(super) async fn triggers(report: &mut Report, patient: &mut Patient) {
         }
         Verdict::fail(
             some(&idle),
-            "alter table … enable trigger …, or send 002 and 004 again; then `app-secrets verify`: what was written \
-             meanwhile passed them by",
+            "alter table … enable trigger …, or `app-secrets migrate --reapply`; then `app-secrets verify`: what was \
+             written meanwhile passed them by",
         )
     });
     report.add(
@@ -207,13 +207,13 @@ pub(super) async fn cells(report: &mut Report, patient: &mut Patient) {
     let sealing = if faults.unsealed.count > 0 {
         broken(
             &faults.unsealed,
-            "hold text instead of a reference",
+            "cells that hold text instead of a reference",
             "write them again: the triggers seal them",
         )
     } else if !unguarded.is_empty() {
         Verdict::fail(
             format!("no validated constraint {}_is_reference", unguarded.join("_is_reference, ")),
-            "find out who dropped it; sending 002 and 003 again puts it back",
+            "find out who dropped it; `app-secrets migrate --reapply` puts it back",
         )
     } else if samples > 0 {
         Verdict::warn(
@@ -227,17 +227,21 @@ pub(super) async fn cells(report: &mut Report, patient: &mut Patient) {
     report.add(
         "cells.references",
         "A reference without its Vault row is a lost secret.",
-        Ok(broken(&faults.dangling, "refer to nothing", "set them anew: `app-secrets set` heals a cell")),
+        Ok(broken(
+            &faults.dangling,
+            "cells that refer to nothing",
+            "set them anew: `app-secrets set` heals a cell",
+        )),
     );
     report.add(
         "cells.decrypt",
         "A value that does not open is lost; with vault.key ok it is that row that is broken, and not the key.",
-        Ok(broken(&faults.undecryptable, "do not decrypt", "set them anew: `app-secrets set` heals a cell")),
+        Ok(broken(&faults.undecryptable, "values that do not decrypt", "set them anew: `app-secrets set` heals a cell")),
     );
     let orphans = proof::orphans(&mut patient.connection).await.map(|orphans| match orphans.count {
         0 => Verdict::ok("none"),
         count => Verdict::warn(
-            format!("{count} in Vault: {}", some(&orphans.samples)),
+            format!("Vault rows that nothing refers to: {count} ({})", some(&orphans.samples)),
             "delete from vault.secrets where id = …: nothing refers to them",
         ),
     });
@@ -251,7 +255,7 @@ pub(super) async fn cells(report: &mut Report, patient: &mut Patient) {
 fn broken(finding: &Finding, what: &str, fix: &str) -> Verdict {
     match finding.count {
         0 => Verdict::ok("none is broken"),
-        count => Verdict::fail(format!("{count} {what}: {}", some(&finding.samples)), fix),
+        count => Verdict::fail(format!("{what}: {count} ({})", some(&finding.samples)), fix),
     }
 }
 

@@ -26,7 +26,7 @@ pub struct MigrateOptions {
     pub pause: Duration,
     /// How long to try for a lock before giving up.
     pub lock_wait: Duration,
-    /// Sends the files again that were applied in another version.
+    /// Sends the files again that are applied: it puts back what was changed or dropped of ours.
     pub reapply: bool,
 }
 
@@ -72,7 +72,7 @@ pub struct Plan {
 
 impl MigrateOptions {
     fn check(&self) -> Result<()> {
-        if self.to >= CONTRACT {
+        if self.to == CONTRACT {
             return Err(Error::Refused(
                 "005 drops the plaintext for good: that is `migrate --drop-legacy`, after `verify`, when no code reads \
                  the columns any more"
@@ -156,15 +156,15 @@ impl Admin {
 /// The files that are still to be sent.
 fn pending(applied: &[Applied], options: &MigrateOptions) -> Result<Vec<&'static File>> {
     refuse_newer(applied)?;
+    let has = |version| applied.iter().any(|entry| entry.version == version);
     let is_wanted = |file: &&File| {
-        let entry = applied.iter().find(|entry| entry.version == file.version);
-        let is_other = |entry: &Applied| entry.checksum.as_ref().is_some_and(|sum| *sum != file.checksum());
-        file.version <= options.to && entry.is_none_or(|entry| options.reapply && is_other(entry))
+        if has(file.version) {
+            return options.reapply;
+        }
+        // After 005 the columns are gone, and nothing before it is missed.
+        file.version <= options.to && !has(CONTRACT)
     };
-    // After 005 the columns are gone: only what is re-applied is sent, and those files know it.
-    let is_contracted = applied.iter().any(|entry| entry.version == CONTRACT);
-    let is_there = |version| applied.iter().any(|entry| entry.version == version);
-    Ok(FILES.iter().filter(is_wanted).filter(|file| !is_contracted || is_there(file.version)).collect())
+    Ok(FILES.iter().filter(is_wanted).collect())
 }
 
 /// An older package must not touch what a newer one has made.

@@ -58,7 +58,7 @@ impl Admin {
     ) -> Result<Dropped> {
         if !verification.is_proof() {
             return Err(Error::VerificationFailed(format!(
-                "nothing was dropped: {}. Run `app-secrets verify`",
+                "nothing was dropped, because of {}. Run `app-secrets verify`",
                 verification.summary()
             )));
         }

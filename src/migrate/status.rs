@@ -126,7 +126,11 @@ impl Admin {
             None if has_businesses => inspect::businesses(connection).await?,
             None => 0,
         };
-        let mismatched = if has(3) && is_whole { Some(proof::columns(connection).await?.iter().map(|column| column.mismatched).sum()) } else { None };
+        let mismatched = if has(3) && is_whole {
+            Some(proof::columns(connection).await?.iter().map(|column| column.mismatched).sum())
+        } else {
+            None
+        };
         let is_rolling_back = has(2) && backfill::is_restoring(connection).await?;
         let statements = statements::legacy(connection).await?;
         let is_scrubbed = has(CONTRACT) && inspect::rewritten(connection).await?.is_clean();

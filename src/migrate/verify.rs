@@ -54,7 +54,7 @@ impl Verification {
         let mut parts: Vec<String> = counts
             .iter()
             .filter(|(count, _)| *count > 0)
-            .map(|(count, what)| format!("{count} {what}"))
+            .map(|(count, what)| format!("{what}: {count}"))
             .collect();
         parts.extend(self.idle_triggers.iter().map(|trigger| format!("trigger {trigger}")));
         parts.join(", ")

@@ -38,7 +38,7 @@ pub struct MigrateOptions {
     pub pause_ms: Option<u32>,
     /// How long to try for a lock that others hold. 60,000 unless told.
     pub lock_wait_ms: Option<u32>,
-    /// Sends applied files again where this package has another version of them. False unless told.
+    /// Sends the files again that are applied: puts back what was changed or dropped of ours. False unless told.
     pub reapply: Option<bool>,
 }
 

@@ -173,13 +173,15 @@ pub(in crate::cli) fn migrated(migrated: &Migrated, to: i32) -> String {
         return format!("Nothing to apply: the database is at {to:03} or beyond.");
     }
     let files: Vec<String> = migrated.applied.iter().map(|version| format!("{version:03}")).collect();
-    format!(
-        "Applied {} in {}; sealed {} of {}.",
-        files.join(", "),
-        duration(migrated.elapsed),
-        plural(migrated.secrets, "secret", "secrets"),
-        plural(migrated.businesses, "business", "businesses")
-    )
+    let sealed = match migrated.businesses {
+        0 => String::new(),
+        businesses => format!(
+            "; sealed {} of {}",
+            plural(migrated.secrets, "secret", "secrets"),
+            plural(businesses, "business", "businesses")
+        ),
+    };
+    format!("Applied {} in {}{sealed}.", files.join(", "), duration(migrated.elapsed))
 }
 
 pub(in crate::cli) fn rolled_back(outcome: &RolledBack) -> String {

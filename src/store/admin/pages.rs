@@ -64,7 +64,7 @@ const SEARCH: &str = "
         cross join lateral pg_catalog.generate_series(0, f.size - 1, 1048576) as g(start)
         cross join lateral (
             select pg_catalog.pg_read_binary_file(f.path, g.start, 1048576 + 32000) as bytes offset 0) c
-        join needles n on pg_catalog.position(n.bytes in c.bytes) > 0)";
+        join needles n on pg_catalog.position(c.bytes, n.bytes) > 0)";
 
 /// How much comparing a look at the pages may cost: bytes times values.
 const BUDGET: i64 = 1_000_000_000;

@@ -1,0 +1,261 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { cli, cliEnds, cliJson, startCli } from '../support/cli.mjs'
+import { freshDatabase, onEachMajor } from '../support/cluster.mjs'
+import { assertIntact, assertSynced, differences } from '../support/invariants.mjs'
+import { addBusiness, clear, updateLegacy } from '../support/secrets.mjs'
+import { startCluster, TestCluster } from '../support/servers.mjs'
+import { transactionPooler } from '../support/transaction-pooler.mjs'
+import { until, untilBlocked } from '../support/wait.mjs'
+
+onEachMajor('a live database goes all the way, and back', async (t, major) => {
+  const db = await freshDatabase(t, major, { migratedTo: 0, legacyData: true })
+  const before = await legacyColumns(db)
+
+  await cliEnds(0, db, ['migrate'])
+  await assertSynced(db)
+  await cliEnds(0, db, ['verify'])
+  await cliEnds(0, db, ['status'])
+
+  await cliEnds(0, db, ['migrate', '--drop-legacy', '--yes-drop-plaintext', db.name])
+  await assertIntact(db)
+  assert.equal((await cliJson(db, ['status'])).plaintextColumns.length, 0)
+  await cliEnds(0, db, ['scrub', '--yes-lock-tables', db.name])
+  assert.equal((await cliJson(db, ['status'])).next, null)
+
+  await cliEnds(0, db, ['rollback'])
+  assert.deepEqual(await legacyColumns(db), before.map(normalised))
+  await assertSynced(db)
+  // Both sides are written again.
+  const [{ id }] = before
+  await updateLegacy(db, id, { grok_api_key: 'from the old code' })
+  assert.equal((await clear(db, id)).grok_api_key, 'from the old code')
+  await cliEnds(0, db, ['verify'])
+  // And it can be done once more.
+  await cliEnds(0, db, ['migrate', '--drop-legacy', '--yes-drop-plaintext', db.name])
+})
+
+test('what is done already is not done again', async (t) => {
+  const db = await freshDatabase(t, 17, { migratedTo: 0, legacyData: true })
+  assert.deepEqual((await cliJson(db, ['migrate'])).applied, [2, 3, 4])
+  assert.deepEqual((await cliJson(db, ['migrate'])).applied, [])
+})
+
+test('--to stops after that file, and the next run goes on', async (t) => {
+  const db = await freshDatabase(t, 17, { migratedTo: 0, legacyData: true })
+  assert.deepEqual((await cliJson(db, ['migrate', '--to', '2'])).applied, [2])
+  assert.equal((await cli(db, ['status'])).code, 2)
+  assert.deepEqual((await cliJson(db, ['migrate', '--to', '3'])).applied, [3])
+  assert.deepEqual((await cliJson(db, ['migrate'])).applied, [4])
+})
+
+test('a dry run says what would be done and changes nothing', async (t) => {
+  const db = await freshDatabase(t, 17, { migratedTo: 0, legacyData: true })
+  await db.query('alter table public.business_secrets enable row level security')
+  await db.query('create policy everybody on public.business_secrets using (true)')
+  const [{ id }] = await db.query('select id from public.businesses order by id limit 1')
+  await updateLegacy(db, id, { youtube_api_key: 'x'.repeat(70_000) })
+  const plan = await cliJson(db, ['migrate', '--dry-run'])
+  assert.equal(plan.files.length, 3)
+  assert.equal(plan.businesses, 40)
+  assert.match(plan.warnings.join('\n'), new RegExp(`youtube_api_key of ${id} has more`))
+  assert.match(plan.warnings.join('\n'), /004 drops policy "everybody"/)
+  const [{ schema }] = await db.query("select to_regnamespace('app_secrets') as schema")
+  assert.equal(schema, null)
+})
+
+test('a value that is too long to be sealed is named by its business, and stops the rest from nothing', async (t) => {
+  const db = await freshDatabase(t, 17, { migratedTo: 0, legacyData: true })
+  const id = await addBusiness(db, { grok_api_key: `marker-${'x'.repeat(66_000)}` })
+  const { stderr } = await cliEnds(1, db, ['migrate'])
+  assert.match(stderr, new RegExp(`grok_api_key of ${id}`))
+  assert.doesNotMatch(stderr, /marker-/)
+  await updateLegacy(db, id, { grok_api_key: 'short' })
+  await cliEnds(0, db, ['migrate'])
+  await assertSynced(db)
+})
+
+test('of two migrators at once one works, and the other waits and finds it done', async (t) => {
+  const db = await freshDatabase(t, 17, { migratedTo: 0, legacyData: true })
+  const first = startCli(db, ['migrate', '--json', '--batch', '2', '--pause-ms', '50'])
+  await until(async () => {
+    const [{ schema }] = await db.query("select to_regclass('app_secrets.backfill_progress') as schema")
+    return schema
+  })
+  const second = startCli(db, ['migrate', '--json'])
+  const [one, other] = await Promise.all([first.ended, second.ended])
+  assert.deepEqual([one.code, other.code], [0, 0])
+  assert.deepEqual(JSON.parse(one.stdout).applied, [2, 3, 4])
+  assert.deepEqual(JSON.parse(other.stdout).applied, [])
+  assert.match(other.stderr, /waiting for another migrator: pid \d+ \(postgres, app-secrets migrate/)
+  await assertSynced(db)
+})
+
+test('Ctrl-C ends the batch that is running, says how to go on, and what was done stays done', async (t) => {
+  const db = await freshDatabase(t, 17, { migratedTo: 0, legacyData: true })
+  const run = startCli(db, ['migrate', '--batch', '3', '--pause-ms', '200'])
+  await backfillHasBegun(db)
+  run.child.kill('SIGINT')
+  const { code, stdout, stderr } = await run.ended
+  assert.equal(code, 130)
+  assert.match(stderr, /stopping in good order/)
+  assert.match(stdout, /Stopped in 003: .* Run the same command again/)
+  const { businesses } = await cliJson(db, ['status'])
+  assert.ok(businesses.done > 0 && businesses.done < 40, `${businesses.done} done`)
+  await cliEnds(0, db, ['migrate'])
+  await assertSynced(db)
+})
+
+test('Ctrl-C while it waits for a lock undoes the step', async (t) => {
+  const db = await freshDatabase(t, 17, { migratedTo: 0, legacyData: true })
+  const other = await db.connect()
+  await other.query('begin; lock table public.businesses in share mode')
+  const run = startCli(db, ['migrate'])
+  await until(() => run.output.stderr.includes('is held up'))
+  run.child.kill('SIGTERM')
+  assert.equal((await run.ended).code, 130)
+  await other.query('rollback')
+  const [{ ledger }] = await db.query("select to_regclass('app_secrets.migrations') as ledger")
+  assert.equal(ledger, null)
+})
+
+test('it waits its turn behind a lock without making a queue of everybody, and then goes on', async (t) => {
+  const db = await freshDatabase(t, 17, { migratedTo: 0, legacyData: true })
+  const other = await db.connect()
+  await other.query('begin; lock table public.businesses in row exclusive mode')
+  const run = startCli(db, ['migrate', '--json'])
+  await until(() => run.output.stderr.includes('is held up'))
+  // The lock that it waits for would make everybody wait: it does so for less than a second at a time.
+  let longest = 0
+  for (let i = 0; i < 30; i++) {
+    const started = performance.now()
+    await db.query(
+      'update public.businesses set name = name where id = (select id from public.businesses limit 1)',
+    )
+    longest = Math.max(longest, performance.now() - started)
+  }
+  assert.ok(longest < 2_000, `a writer waited ${Math.round(longest)} ms`)
+  await other.query('commit')
+  assert.equal((await run.ended).code, 0)
+  await assertSynced(db)
+})
+
+test('a business that somebody holds is left for last, and waited for', async (t) => {
+  const db = await freshDatabase(t, 17, { migratedTo: 0, legacyData: true })
+  const [{ id }] = await db.query('select id from public.businesses order by id limit 1')
+  const other = await db.connect()
+  await other.query('begin')
+  await other.query('select from public.businesses where id = $1 for update', [id])
+  const run = startCli(db, ['migrate'])
+  const [{ pid }] = await until(async () => {
+    const rows = await db.query(
+      `select pid from pg_stat_activity where datname = $1 and application_name = 'app-secrets migrate'`,
+      [db.name],
+    )
+    return rows.length && rows
+  })
+  await untilBlocked(db, pid)
+  const { businesses } = await cliJson(db, ['status'])
+  assert.equal(businesses.done, 40)
+  await other.query('commit')
+  assert.equal((await run.ended).code, 0)
+  await assertSynced(db)
+})
+
+test('a transaction pooler is recognised by what it does, and refused with where to connect instead', async (t) => {
+  const db = await freshDatabase(t, 17, { migratedTo: 0, legacyData: true })
+  const url = await transactionPooler(t, db.admin)
+  const { stderr } = await cliEnds(6, null, ['migrate'], { env: { ADMIN_DATABASE_URL: url } })
+  assert.match(stderr, /is a pooler in transaction mode/)
+  assert.match(stderr, /postgresql:\/\/postgres:PASSWORD@DATABASE-HOST:5432\/DATABASE/)
+  assert.ok(!stderr.includes(new URL(url).password))
+  const [{ schema }] = await db.query("select to_regnamespace('app_secrets') as schema")
+  assert.equal(schema, null)
+})
+
+test('--reapply puts back what was changed or dropped of ours, before 005 and after it', async (t) => {
+  const db = await freshDatabase(t, 17, { migratedTo: 0, legacyData: true })
+  await cliEnds(0, db, ['migrate'])
+  await db.query("update app_secrets.migrations set checksum = 'other' where version in (2, 4)")
+  await db.query('drop function public.list_business_secrets(uuid)')
+  assert.equal((await cliJson(db, ['status'])).next, 'migrate --reapply')
+  assert.deepEqual((await cliJson(db, ['migrate'])).applied, [])
+  assert.deepEqual((await cliJson(db, ['migrate', '--reapply'])).applied, [2, 3, 4])
+  assert.equal((await cliJson(db, ['status'])).pending, false)
+
+  await cliEnds(0, db, ['migrate', '--drop-legacy', '--yes-drop-plaintext', db.name])
+  await db.query("update app_secrets.migrations set checksum = 'other'")
+  assert.deepEqual((await cliJson(db, ['migrate', '--reapply'])).applied, [2, 3, 4, 5])
+  assert.equal((await cliJson(db, ['status'])).files.filter(({ state }) => state !== 'applied').length, 0)
+  await assertIntact(db)
+  const [{ columns }] = await db.query(
+    `select count(*)::int as columns from pg_attribute
+     where attrelid = 'public.businesses'::regclass and attname = 'grok_api_key' and not attisdropped`,
+  )
+  assert.equal(columns, 0)
+})
+
+test('columns that a view of the app uses are named, and nothing is dropped', async (t) => {
+  const db = await freshDatabase(t, 17, { migratedTo: 4, legacyData: true })
+  await db.query('create view public.old_report as select id, grok_api_key from public.businesses')
+  const { stderr } = await cliEnds(6, db, ['migrate', '--drop-legacy', '--yes-drop-plaintext', db.name])
+  assert.match(stderr, /view (public\.)?old_report/)
+  assert.equal((await cliJson(db, ['status'])).plaintextColumns.length, 8)
+})
+
+test('what others wrote while it was being dropped is proved too', async (t) => {
+  const db = await freshDatabase(t, 17, { migratedTo: 4, legacyData: true })
+  const [{ id }] = await db.query('select id from public.businesses order by id limit 1')
+  const other = await db.connect('supabase_admin')
+  await other.query('begin; set local session_replication_role = replica')
+  await other.query("update public.businesses set grok_api_key = 'around the triggers' where id = $1", [id])
+  const run = startCli(db, ['migrate', '--drop-legacy', '--yes-drop-plaintext', db.name])
+  await until(() => run.output.stderr.includes('005'))
+  await other.query('commit')
+  const { code, stderr } = await run.ended
+  assert.equal(code, 4)
+  assert.match(stderr, new RegExp(`grok_api_key: 1 \\(businesses ${id}\\)`))
+  assert.doesNotMatch(stderr, /around the triggers/)
+  assert.deepEqual(await differences(db), [`${id}/grok_api_key`])
+})
+
+test('status lists the statements that still name a plaintext column, without their constants', async (t) => {
+  const own = await startCluster(17, { settings: { shared_preload_libraries: 'pg_stat_statements' } })
+  const db = await new TestCluster(own.description).freshDatabase(t, { migratedTo: 4, legacyData: true })
+  t.after(() => own.stop())
+  assert.equal((await cliJson(db, ['status'])).legacyStatements, null)
+  await db.query('create extension pg_stat_statements with schema extensions', [], 'supabase_admin')
+  assert.deepEqual((await cliJson(db, ['status'])).legacyStatements, [])
+
+  await db.query("update public.businesses set grok_api_key = 'sk-marker' where name = 'Business 1'")
+  await db.query("do $$ begin update public.businesses set grok_api_key = 'sk-marker'; end $$")
+  const { stdout } = await cliEnds(0, db, ['status'])
+  assert.match(stdout, /1 +postgres +update public\.businesses set grok_api_key = \$1 where name = \$2/)
+  assert.doesNotMatch(stdout, /sk-marker/)
+})
+
+async function backfillHasBegun(db) {
+  await until(async () => {
+    const [{ relation }] = await db.query("select to_regclass('app_secrets.backfill_progress') as relation")
+    if (!relation) return false
+    const rows = await db.query(
+      "select rows_done::int from app_secrets.backfill_progress where phase = 'businesses' and rows_done > 0",
+    )
+    return rows.length
+  }, 'the first batch')
+}
+
+function legacyColumns(db) {
+  return db.query(
+    `select id, gemini_api_key, grok_api_key, claude_api_key, youtube_api_key, kling_access_key, kling_secret_key,
+       global_sms_api_key, whatsapp_api_key
+     from public.businesses order by id`,
+  )
+}
+
+function normalised({ id, ...values }) {
+  return {
+    id,
+    ...Object.fromEntries(Object.entries(values).map(([name, value]) => [name, value?.trim() || null])),
+  }
+}

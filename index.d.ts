@@ -474,7 +474,7 @@ export interface MigrateOptions {
   pauseMs?: number
   /** How long to try for a lock that others hold. 60,000 unless told. */
   lockWaitMs?: number
-  /** Sends applied files again where this package has another version of them. False unless told. */
+  /** Sends the files again that are applied: puts back what was changed or dropped of ours. False unless told. */
   reapply?: boolean
 }
 

@@ -131,7 +131,7 @@ declare
 begin
     if not exists (select from app_secrets.migrations m where m.version = p_version) then
         raise exception 'migration % must be applied first (found: %)', p_version, coalesce(v_found::pg_catalog.text, 'none')
-            using errcode = 'AS007', hint = 'Run: npm run migrate';
+            using errcode = 'AS007', hint = 'Run: npx app-secrets migrate';
     end if;
 end $$;
 revoke all on function app_secrets.require_migration(integer) from public, anon, authenticated, service_role;
@@ -448,12 +448,19 @@ begin
         return new;
     end if;
     if v_pending <> '{}' then
+        if exists (
+            select from pg_catalog.jsonb_object_keys(v_pending) t(token)
+            where pg_catalog.strpos(new.google_drive_folder_id, t.token) > 0) then
+            raise exception 'google_drive_folder_id cannot be computed from a sealed column' using errcode = 'AS002';
+        end if;
         perform pg_catalog.set_config('app_secrets.pending', '', true);
     end if;
 
     -- The two that are not secrets have versions too: caches and watchers follow them like the rest.
     if tg_op = 'INSERT' or new.google_token_expiry is distinct from old.google_token_expiry then
-        if new.google_token_expiry is not null then
+        if not pg_catalog.isfinite(new.google_token_expiry) or new.google_token_expiry < '0001-01-01T00:00:00Z' then
+            raise exception 'google_token_expiry must be a point in time of our era' using errcode = 'AS002';
+        elsif new.google_token_expiry is not null then
             v_set := v_set || 'google_token_expiry'::pg_catalog.text;
         elsif tg_op = 'UPDATE' then
             v_cleared := v_cleared || 'google_token_expiry'::pg_catalog.text;

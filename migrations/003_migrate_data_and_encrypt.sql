@@ -22,7 +22,7 @@ begin
     perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('app_secrets.migrations', 0));
     if pg_catalog.to_regnamespace('app_secrets') is null then
         raise exception 'migration 2 must be applied first (found: none)' using errcode = 'AS007',
-            hint = 'Run: npm run migrate';
+            hint = 'Run: npx app-secrets migrate';
     end if;
     perform app_secrets.require_migration(2);
     perform app_secrets.require_references(array['google_access_token', 'google_refresh_token']);
@@ -324,7 +324,7 @@ declare
 begin
     if not v_alone and (select pg_catalog.count(*) from app_secrets.businesses_to_fill(10001)) > 10000 then
         raise exception 'more than 10000 businesses are left to backfill, too many for one transaction'
-            using errcode = 'AS007', hint = 'Run `npm run migrate`, or send this file with psql: both commit in batches.';
+            using errcode = 'AS007', hint = 'Run `npx app-secrets migrate`, or send this file with psql: both commit in batches.';
     end if;
     loop
         v_batch := app_secrets.backfill_batch(250);

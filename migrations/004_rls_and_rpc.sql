@@ -16,7 +16,7 @@ begin
     perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('app_secrets.migrations', 0));
     if pg_catalog.to_regnamespace('app_secrets') is null then
         raise exception 'migration 3 must be applied first (found: none)' using errcode = 'AS007',
-            hint = 'Run: npm run migrate';
+            hint = 'Run: npx app-secrets migrate';
     end if;
     perform app_secrets.require_migration(3);
 end $$;
@@ -293,6 +293,8 @@ begin
         raise exception 'google_drive_folder_id is longer than 65536 bytes' using errcode = 'AS002';
     end if;
 
+    -- The audit's word for this side, whatever the session has set.
+    perform pg_catalog.set_config('app_secrets.origin', '', true);
     perform app_secrets.lock_sync();
     if not exists (select from public.businesses b where b.id = p_business_id) then
         raise exception 'no business %', p_business_id using errcode = 'AS003';

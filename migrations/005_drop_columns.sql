@@ -20,7 +20,7 @@ begin
     perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('app_secrets.migrations', 0));
     if pg_catalog.to_regnamespace('app_secrets') is null then
         raise exception 'migration 4 must be applied first (found: none)' using errcode = 'AS007',
-            hint = 'Run: npm run migrate';
+            hint = 'Run: npx app-secrets migrate';
     end if;
     perform app_secrets.require_migration(4);
     if pg_catalog.current_setting('transaction_isolation') <> 'read committed' then
@@ -187,7 +187,7 @@ begin
     select p.last_id, p.finished into v_last, v_is_second
     from app_secrets.backfill_progress p where p.phase = 'restore' for update;
     if v_is_second is null then
-        raise exception 'no restore is under way' using errcode = 'AS007', hint = 'Run: npm run rollback';
+        raise exception 'no restore is under way' using errcode = 'AS007', hint = 'Run: npx app-secrets rollback';
     end if;
     -- Looked at without the sync lock, and again under it, where no key can change.
     if v_is_second then

@@ -31,6 +31,7 @@ const setCases = (id) => ({
   'an expiry that is no time': ['AS002', id, JSON.stringify({ google_token_expiry: SECRET })],
   'an expiry on a day that does not exist': ['AS002', id, '{"google_token_expiry": "2026-02-30T00:00:00Z"}'],
   'an expiry that never comes': ['AS002', id, '{"google_token_expiry": "infinity"}'],
+  'an expiry before our era': ['AS002', id, '{"google_token_expiry": "0044-03-15 12:00:00+00 BC"}'],
   'an expiry that is a number': ['AS002', id, '{"google_token_expiry": 1767225600}'],
   'expected versions in an array': ['22023', id, '{"gemini_api_key": "x"}', '[1]'],
   'expected versions that are null': ['22023', id, '{"gemini_api_key": "x"}', 'null'],
@@ -74,9 +75,9 @@ onEachMajor('bad input', async (t, major) => {
   const db = await freshDatabase(t, major)
   const id = await addBusiness(db, { gemini_api_key: 'there before' })
 
-  const refused = async (text, values, code) => {
+  const refused = async (text, values, code, role = 'app_service') => {
     const before = await dataOf(db)
-    const error = await db.query(text, values, 'app_service').catch((e) => e)
+    const error = await db.query(text, values, role).catch((e) => e)
     assert.equal(error.code, code, error.message)
     const { message, detail, hint, where } = error
     assert.doesNotMatch(JSON.stringify({ message, detail, hint, where }), new RegExp(SECRET))
@@ -93,6 +94,30 @@ onEachMajor('bad input', async (t, major) => {
       refused(`select * from public.${call}`, values, code),
     )
   }
+
+  await t.test('the table refuses an expiry that no getter could give back', async () => {
+    for (const expiry of ['infinity', '-infinity', '0044-03-15 12:00:00+00 BC']) {
+      await refused(
+        `insert into public.business_secrets (business_id, google_token_expiry) values ($1, $2)
+         on conflict (business_id) do update set google_token_expiry = excluded.google_token_expiry`,
+        [id, expiry],
+        'AS002',
+        'postgres',
+      )
+    }
+  })
+
+  await t.test('a sealed value is not handed over into a column that is not sealed', async () => {
+    await set(db, id, { gemini_api_key: 'there, so that the insert becomes an update' })
+    await refused(
+      `insert into public.business_secrets (business_id, grok_api_key) values ($1, $2)
+       on conflict (business_id) do update set google_drive_folder_id = excluded.grok_api_key`,
+      [id, SECRET],
+      'AS002',
+      'postgres',
+    )
+    await clear(db, id)
+  })
 
   await t.test('a set of nothing is no error and writes nothing', async () => {
     const before = await dataOf(db)

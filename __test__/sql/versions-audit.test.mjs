@@ -56,6 +56,14 @@ onEachMajor('versions and audit', async (t, major) => {
     ])
   })
 
+  await claim('a service cannot pass its own write off as the backfill', async () => {
+    const id = await addBusiness(db)
+    const client = await db.connect('app_service')
+    await client.query("set app_secrets.origin = 'backfill'")
+    await client.query('select public.set_business_secrets($1, $2)', [id, '{"gemini_api_key": "one"}'])
+    assert.deepEqual(await history(db, id), ['gemini_api_key set 1 sealed'])
+  })
+
   await claim(
     'a service is audited by login, application and the actor that it names for one transaction',
     async () => {

@@ -1,12 +1,13 @@
 // The first secret of a process: from `require` to the value, in ms.
 //
-// node bench/first.mjs CONTENDER URL BUSINESS
+// APP_SECRETS_URL=… node bench/first.mjs CONTENDER BUSINESS
 
 import { createRequire } from 'node:module'
 import { NAME, READ } from './read.mjs'
 
 const require = createRequire(import.meta.url)
-const [contender, url, business] = process.argv.slice(2)
+const [contender, business] = process.argv.slice(2)
+const url = process.env.APP_SECRETS_URL
 
 const firsts = {
   async ours() {

@@ -1,13 +1,13 @@
 // One of the measured processes: every contender in turn, round after round, so that whatever else the machine does
 // meets them all. Prints its rounds as JSON.
 //
-// node bench/process.mjs '{"url": …, "businesses": […], "rounds": 7, "quick": false}'
+// BENCH_TASK='{"url": …, "businesses": […], "rounds": 7, "quick": false}' node bench/process.mjs
 
 import { cachedContenders } from './cached.mjs'
 import { contenders } from './contenders.mjs'
 import { inMemory, uncached } from './workloads.mjs'
 
-const options = JSON.parse(process.argv[2])
+const options = JSON.parse(process.env.BENCH_TASK)
 const rounds = {
   ...(await measure(contenders, uncached)),
   ...(await measure(await cachedContenders(), inMemory)),

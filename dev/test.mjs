@@ -1,8 +1,8 @@
 // Runs every test: node dev/test.mjs [PART…]
 //
-// Starts one server per major version of PostgreSQL for the whole run, then `cargo test --no-default-features`, then
-// node's runner over __test__. With arguments only the test files whose path holds one of them, and cargo's only when
-// one of them is `cargo`.
+// Starts one server per major version of PostgreSQL for the whole run, then cargo's tests of the core and the command
+// line, without napi, then node's runner over __test__. With arguments only the test files whose path holds one of them,
+// and cargo's only when one of them is `cargo`.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -64,7 +64,7 @@ async function cargo(env) {
   const cleanups = []
   const database = await new TestCluster(description).freshDatabase({ after: (work) => cleanups.push(work) })
   try {
-    return await run('cargo', ['test', '--no-default-features'], {
+    return await run('cargo', ['test', '--no-default-features', '--features', 'cli'], {
       ...env,
       APP_SECRETS_URL: database.service,
       ADMIN_DATABASE_URL: database.admin,

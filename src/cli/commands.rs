@@ -162,7 +162,7 @@ impl Context<'_> {
     }
 
     /// The database's name: given, or typed by somebody who has read the question.
-    fn confirmation(
+    pub(super) fn confirmation(
         &mut self,
         given: Option<String>,
         question: &str,

@@ -12,6 +12,8 @@ mod secrets;
 mod show;
 mod signals;
 mod terminal;
+#[cfg(test)]
+mod tests;
 
 use clap::{CommandFactory, Parser};
 use serde_json::Value;

@@ -99,7 +99,7 @@ impl Context<'_> {
         Ok(Exit::Ok)
     }
 
-    fn read_value(&mut self, name: SecretName) -> Result<Zeroizing<String>> {
+    pub(super) fn read_value(&mut self, name: SecretName) -> Result<Zeroizing<String>> {
         match &mut self.terminal.person {
             Some(person) => {
                 let asked = person.secret(&format!("{} ({name}), not shown: ", name.entry().label));
@@ -154,7 +154,7 @@ impl Context<'_> {
         Ok(Exit::Ok)
     }
 
-    fn agree(&mut self, stdin_is_taken: bool) -> Result<()> {
+    pub(super) fn agree(&mut self, stdin_is_taken: bool) -> Result<()> {
         let refused = |why: &str| Err(Error::Refused(format!("nothing was changed: {why}")));
         match &mut self.terminal.person {
             Some(person) if !stdin_is_taken => {

@@ -155,7 +155,8 @@ export interface ColumnProof {
 }
 
 /**
- * Makes a client. Opens no connection yet, so that a service can start before its database: `ping` tells.
+ * Makes a client. Waits for no connection, so that a service can start before its database: `ping` tells. With `cache`
+ * its listener connects in the background.
  *
  * Rejects with `CONFIG`, `UNSAFE_CONNECTION` or `INVALID_ARGUMENT` where the options cannot work.
  */
@@ -254,7 +255,7 @@ export interface DoctorReport {
  * - `UNKNOWN_OUTCOME`: a write was sent, and whether it was carried out is not known: read the version.
  * - `LOCK_TIMEOUT`: a migration could not get its locks; its message names who holds them. Run it again.
  * - `VERIFICATION_FAILED`: plaintext and sealed values differ; nothing was dropped.
- * - `REFUSED`: not done in this state, or not without a confirmation.
+ * - `REFUSED`: not done in this state, not without a confirmation, or not by a rule of the app's own in the database.
  * - `CLOSED`: the client was closed.
  * - `CONFIG`: the configuration is incomplete or contradicts itself.
  */

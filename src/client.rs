@@ -152,7 +152,7 @@ impl Client {
 
     /// Hears of changes that match, whoever makes them. Nothing is heard where LISTEN cannot work: see
     /// [`Client::stats`].
-    pub fn watch(&self, filter: Filter) -> Watcher {
+    pub fn watch(&self, filter: Filter) -> Result<Watcher> {
         self.inner.live.watch(filter)
     }
 

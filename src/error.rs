@@ -84,7 +84,9 @@ pub enum Error {
     },
 
     /// The database refused in a way that nothing here foresees.
-    #[error("the database failed with SQLSTATE {sqlstate}: look for it in the server's log")]
+    #[error(
+        "the database refused with SQLSTATE {sqlstate} (a trigger or constraint of the app's?): look for it in the server's log"
+    )]
     Server {
         /// What the database said.
         sqlstate: String,
@@ -140,12 +142,12 @@ impl Error {
             Self::DecryptFailed { .. } => Code::DecryptFailed,
             Self::NotMigrated { .. } => Code::NotMigrated,
             Self::UnsafeConnection(_) => Code::UnsafeConnection,
-            Self::Unavailable { .. } | Self::Server { .. } => Code::Unavailable,
+            Self::Unavailable { .. } => Code::Unavailable,
             Self::Timeout { .. } => Code::Timeout,
             Self::UnknownOutcome { .. } => Code::UnknownOutcome,
             Self::LockTimeout(_) => Code::LockTimeout,
             Self::VerificationFailed(_) => Code::VerificationFailed,
-            Self::Refused(_) => Code::Refused,
+            Self::Refused(_) | Self::Server { .. } => Code::Refused,
             Self::Closed => Code::Closed,
             Self::Config(_) => Code::Config,
         }
@@ -226,7 +228,7 @@ codes! {
     LockTimeout = "LOCK_TIMEOUT",
     /// Plaintext and sealed values differ; nothing was dropped.
     VerificationFailed = "VERIFICATION_FAILED",
-    /// Not done in this state, or not without a confirmation.
+    /// Not done in this state, not without a confirmation, or not by a rule of the app's own in the database.
     Refused = "REFUSED",
     /// The client was closed.
     Closed = "CLOSED",

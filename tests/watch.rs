@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use app_secrets::{CacheOptions, Client, Event, Filter, ListenerState, Options, SecretName, Watcher};
+use app_secrets::{CacheOptions, Client, Error, Event, Filter, ListenerState, Options, SecretName, Watcher};
 use sqlx::PgConnection;
 use support::proxy::Proxy;
 use support::{admin, client, new_business, new_businesses, patient, plain, run, secret, service_url};
@@ -32,7 +32,7 @@ async fn change(watcher: &Watcher) -> Event {
 
 /// A watcher that hears, after the `Resync` that says so.
 async fn watch(client: &Client, filter: Filter) -> Watcher {
-    let watcher = client.watch(filter);
+    let watcher = client.watch(filter).unwrap();
     if client.stats().listener.state != ListenerState::Listening {
         assert_eq!(next(&watcher).await, Event::Resync);
     }
@@ -94,7 +94,7 @@ async fn a_listener_that_is_ended_comes_back_and_everything_cached_is_dropped() 
     let name = format!("ended {}", business.simple());
     let cache = Some(CacheOptions::default());
     let client = client(Options { cache, application_name: Some(name.clone()), ..patient() });
-    let watcher = client.watch(of(business));
+    let watcher = client.watch(of(business)).unwrap();
     assert_eq!(next(&watcher).await, Event::Resync);
     client.set(business, NAME, secret("old"), None).await.unwrap();
     next(&watcher).await;
@@ -116,7 +116,7 @@ async fn forged_and_garbled_notifications_cost_a_read_at_the_most() {
     let mut admin = admin().await;
     let business = new_business(&mut admin).await;
     let client = client(Options { cache: Some(CacheOptions::default()), ..patient() });
-    let watcher = client.watch(of(business));
+    let watcher = client.watch(of(business)).unwrap();
     assert_eq!(next(&watcher).await, Event::Resync);
     client.set(business, NAME, secret("xai"), None).await.unwrap();
     next(&watcher).await;
@@ -156,7 +156,7 @@ async fn a_flood_is_merged_and_bounded_and_what_follows_it_is_heard() {
     let mut admin = admin().await;
     let business = new_business(&mut admin).await;
     let client = client(Options { cache: Some(CacheOptions::default()), ..patient() });
-    let (one, all) = (client.watch(of(business)), client.watch(Filter::default()));
+    let (one, all) = (client.watch(of(business)).unwrap(), client.watch(Filter::default()).unwrap());
     assert_eq!(next(&one).await, Event::Resync);
     let flood = "select pg_catalog.pg_notify('business_secrets_changed', pg_catalog.format(
         '{\"business_id\": \"%s\", \"versions\": {\"grok_api_key\": 0}}', id))";
@@ -198,7 +198,7 @@ async fn a_listener_runs_only_while_somebody_needs_it_and_leaves_no_session_behi
     let last = watch(&client, Filter::default()).await;
     client.close().await;
     assert_eq!(timeout(Duration::from_secs(1), last.next()).await.unwrap(), None);
-    assert_eq!(client.watch(Filter::default()).next().await, None);
+    assert!(matches!(client.watch(Filter::default()), Err(Error::Closed)));
     sessions_end(&mut admin, &format!("{name} listener")).await;
 }
 
@@ -233,7 +233,7 @@ async fn a_database_that_is_away_at_first_is_listened_to_when_it_comes() {
     let proxy = Proxy::to(&service_url()).await;
     proxy.refuse(true);
     let client = client(Options { url: Some(proxy.url()), ..patient() });
-    let watcher = client.watch(Filter::default());
+    let watcher = client.watch(Filter::default()).unwrap();
     until("a failure", || client.stats().listener.last_error.is_some()).await;
     assert_eq!(client.stats().listener.state, ListenerState::Connecting);
     proxy.refuse(false);
@@ -248,7 +248,7 @@ async fn a_direct_connection_hears_for_a_client_behind_a_transaction_pooler() {
     let mut options =
         Options { url: Some(proxy.url()), pooler: app_secrets::Pooler::Transaction, ..patient() };
     let deaf = client(options.clone());
-    let _watcher = deaf.watch(Filter::default());
+    let _watcher = deaf.watch(Filter::default()).unwrap();
     assert_eq!(deaf.stats().listener.state, ListenerState::Unavailable);
 
     options.listen_url = Some(service_url().into());

@@ -189,7 +189,7 @@ test('close() ends a watcher, and the last one its session', async (t) => {
   const told = last.events.length
   assert.equal(client.stats().listener.state, 'off')
   await until(async () => (await listeners(db)).length === 0, 'the end of the session')
-  client.watch({}, assert.fail).close()
+  assert.throws(() => client.watch({}, assert.fail), { code: 'CLOSED' })
   await delay(50)
   assert.equal(last.events.length, told)
 })

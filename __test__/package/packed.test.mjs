@@ -67,6 +67,7 @@ const nodeFiles = (list) => list.filter((path) => path.endsWith('.node'))
 test('the package holds exactly what it needs', () => {
   const files = packed.files.map(({ path }) => path)
   const migrations = readdirSync(join(root, 'migrations')).map((name) => `migrations/${name}`)
+  const docs = readdirSync(join(root, 'docs')).map((name) => `docs/${name}`)
   const expected = [
     'CHANGELOG.md',
     'LICENSE',
@@ -77,6 +78,7 @@ test('the package holds exactly what it needs', () => {
     'index.d.ts',
     'index.js',
     'package.json',
+    ...docs,
     ...migrations,
   ]
   assert.deepEqual(files.filter((path) => !path.endsWith('.node')).sort(), expected.sort())

@@ -150,7 +150,9 @@ fn date(argument: &Unknown) -> Result<Option<Timestamp>> {
 
 /// `{ businessId?, names? }`
 pub(super) fn filter(argument: &Unknown) -> Result<Filter> {
-    let Some(filter) = object(argument, "filter", &["businessId", "names"])? else { return Ok(Filter::default()) };
+    let Some(filter) = object(argument, "filter", &["businessId", "names"])? else {
+        return Ok(Filter::default());
+    };
     let given = |name| {
         let property = js::property(filter, name)?;
         Ok::<_, Error>((!js::is_absent(&property)).then_some(property))

@@ -8,8 +8,18 @@ use super::js::{self, Text};
 use crate::config::{CacheOptions, Config, Options, Pooler};
 use crate::error::Result;
 
-const KNOWN: [&str; 10] =
-    ["url", "listenUrl", "ca", "allowInsecure", "maxConnections", "timeoutMs", "pooler", "cache", "applicationName", "actor"];
+const KNOWN: [&str; 10] = [
+    "url",
+    "listenUrl",
+    "ca",
+    "allowInsecure",
+    "maxConnections",
+    "timeoutMs",
+    "pooler",
+    "cache",
+    "applicationName",
+    "actor",
+];
 
 /// Checks the options. What they leave out comes from the environment.
 pub(super) fn config(env: &Env, argument: &Unknown) -> Result<Config> {

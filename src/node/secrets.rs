@@ -17,7 +17,8 @@ pub struct Secrets {
     inner: Client,
 }
 
-/// Makes a client. Opens no connection yet, so that a service can start before its database: `ping` tells.
+/// Makes a client. Waits for no connection, so that a service can start before its database: `ping` tells. With `cache`
+/// its listener connects in the background.
 ///
 /// Rejects with `CONFIG`, `UNSAFE_CONNECTION` or `INVALID_ARGUMENT` where the options cannot work.
 #[napi(ts_args_type = "options?: ConnectOptions", ts_return_type = "Promise<Secrets>")]
@@ -114,7 +115,9 @@ impl Secrets {
     /// Events come one at a time, the next one after the promise that the callback returned; what changes meanwhile is
     /// merged. What it throws becomes a process warning. A watcher never keeps the process alive, and hears nothing
     /// where `stats().listener.state` is `unavailable`. Throws where an argument is wrong.
-    #[napi(ts_args_type = "filter: WatchFilter | null | undefined, callback: (event: ChangedEvent | ResyncEvent) => unknown")]
+    #[napi(
+        ts_args_type = "filter: WatchFilter | null | undefined, callback: (event: ChangedEvent | ResyncEvent) => unknown"
+    )]
     pub fn watch(&self, env: &Env, filter: Unknown, callback: Unknown) -> napi::Result<Watcher> {
         watch::start(env, self.client(), &filter, &callback)
     }

@@ -211,7 +211,9 @@ pub fn get_integration_status<'env>(env: &'env Env, business_id: Unknown) -> Pro
 }
 
 /// Calls back with every change that matches the filter, whoever makes it. As `Secrets.watch`, on the shared client.
-#[napi(ts_args_type = "filter: WatchFilter | null | undefined, callback: (event: ChangedEvent | ResyncEvent) => unknown")]
+#[napi(
+    ts_args_type = "filter: WatchFilter | null | undefined, callback: (event: ChangedEvent | ResyncEvent) => unknown"
+)]
 pub fn watch(env: &Env, filter: Unknown, callback: Unknown) -> napi::Result<Watcher> {
     watch::start(env, client(env), &filter, &callback)
 }

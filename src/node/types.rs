@@ -53,7 +53,7 @@ pub enum SecretName {
 /// - `UNKNOWN_OUTCOME`: a write was sent, and whether it was carried out is not known: read the version.
 /// - `LOCK_TIMEOUT`: a migration could not get its locks; its message names who holds them. Run it again.
 /// - `VERIFICATION_FAILED`: plaintext and sealed values differ; nothing was dropped.
-/// - `REFUSED`: not done in this state, or not without a confirmation.
+/// - `REFUSED`: not done in this state, not without a confirmation, or not by a rule of the app's own in the database.
 /// - `CLOSED`: the client was closed.
 /// - `CONFIG`: the configuration is incomplete or contradicts itself.
 #[napi(string_enum = "UPPER_SNAKE")]

@@ -45,7 +45,7 @@ pub(super) fn start(
     let started = client.and_then(|client| {
         let (filter, callback) = (arguments::filter(filter)?, function(callback)?);
         // Without threads there is nothing that could watch.
-        Ok((client.watch(filter), callback, runtime::handle()?))
+        Ok((client.watch(filter)?, callback, runtime::handle()?))
     });
     let (watcher, callback, handle) = match started {
         Ok(started) => started,

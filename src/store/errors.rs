@@ -131,7 +131,9 @@ impl ConnectFault {
                 ),
             },
             sqlx::Error::Protocol(_) => Self {
-                error: Error::unavailable(format!("{place}: what answers there does not speak PostgreSQL's protocol")),
+                error: Error::unavailable(format!(
+                    "{place}: what answers there does not speak PostgreSQL's protocol"
+                )),
                 passing: false,
             },
             other => Self { error: of_driver(other), passing: false },
@@ -206,7 +208,7 @@ fn translate(sqlstate: &str, message: &str, business: Option<Uuid>) -> Error {
         _ => match sqlstate.get(..2) {
             Some("28") => Error::PermissionDenied {
                 sqlstate: sqlstate.to_owned(),
-                remedy: "check the user and the password of the connection string, and the server's pg_hba.conf \
+                remedy: "check the user and the password of the connection string, that the login is not disabled, and the server's pg_hba.conf \
                          (does it want sslmode=require?)",
             },
             Some("3F" | "42") => Error::NotMigrated { found: words() },
@@ -243,7 +245,9 @@ mod tests {
             ("25006", Code::Unavailable),
             ("55P03", Code::Timeout),
             ("57014", Code::Timeout),
-            ("XX001", Code::Unavailable),
+            ("XX001", Code::Refused),
+            ("P0001", Code::Refused),
+            ("23514", Code::Refused),
         ] {
             assert_eq!(translate(sqlstate, "words", business).code(), code, "{sqlstate}");
         }

@@ -77,9 +77,7 @@ pub(crate) async fn read(
 ) -> Result<Vec<Element>, Fault> {
     let rows = match protocol {
         Protocol::Prepared => {
-            connection
-                .fetch_all(sqlx::query(sql::READ).bind(businesses).bind(names))
-                .await?
+            connection.fetch_all(sqlx::query(sql::READ).bind(businesses).bind(names)).await?
         }
         Protocol::Transactional => {
             let sql = sql::read_literal(businesses, names);
@@ -107,17 +105,13 @@ pub(crate) async fn write(
         .bind(lock_timeout_ms.to_string());
 
     let versions = match protocol {
-        Protocol::Prepared => statement
-            .fetch_one(connection)
-            .await
-            .map_err(|error| Fault::of_write(error, request.business))?,
+        Protocol::Prepared => {
+            statement.fetch_one(connection).await.map_err(|error| Fault::of_write(error, request.business))?
+        }
         Protocol::Transactional => {
             // Values travel as parameters here too: the server logs the text of a statement that fails. A statement
             // takes two messages, which only a transaction keeps on one server.
-            connection
-                .execute(sql::BEGIN)
-                .await
-                .map_err(Fault::before_write)?;
+            connection.execute(sql::BEGIN).await.map_err(Fault::before_write)?;
             let versions = statement.persistent(false).fetch_one(&mut *connection).await;
             let versions = versions.map_err(|error| Fault::of_uncommitted(error, request.business))?;
             connection
@@ -139,9 +133,7 @@ pub(crate) async fn list(
     let rows = match protocol {
         Protocol::Prepared => connection.fetch_all(sqlx::query(sql::LIST).bind(business)).await,
         Protocol::Transactional => {
-            connection
-                .fetch_all(sqlx::raw_sql(AssertSqlSafe(sql::list_literal(business))))
-                .await
+            connection.fetch_all(sqlx::raw_sql(AssertSqlSafe(sql::list_literal(business)))).await
         }
     };
     decode::listed(&rows.map_err(|error| Fault::of_read(error, business))?)
@@ -156,16 +148,10 @@ pub(crate) async fn ping(connection: &mut PgConnection) -> Result<(), Fault> {
 /// `{"name": "value"}`, in a buffer that is wiped and that never grows: growing leaves copies behind.
 fn values_json(values: &[(SecretName, Option<SecretString>)]) -> Zeroizing<String> {
     // The longest escape is `\u0000`, of six bytes a byte.
-    let bound = |value: &Option<SecretString>| {
-        value
-            .as_ref()
-            .map_or(4, |value| value.expose_secret().len() * 6 + 2)
-    };
-    let capacity = values
-        .iter()
-        .map(|(name, value)| name.as_str().len() + 4 + bound(value))
-        .sum::<usize>()
-        + 2;
+    let bound =
+        |value: &Option<SecretString>| value.as_ref().map_or(4, |value| value.expose_secret().len() * 6 + 2);
+    let capacity =
+        values.iter().map(|(name, value)| name.as_str().len() + 4 + bound(value)).sum::<usize>() + 2;
     let mut json = Zeroizing::new(String::with_capacity(capacity));
     for (at, (name, value)) in values.iter().enumerate() {
         json.push(if at == 0 { '{' } else { ',' });
@@ -198,10 +184,7 @@ fn push_json_string(json: &mut String, text: &str) {
 }
 
 fn expected_json(expected: &[(SecretName, i64)]) -> String {
-    let pairs: Vec<String> = expected
-        .iter()
-        .map(|(name, version)| format!("\"{name}\":{version}"))
-        .collect();
+    let pairs: Vec<String> = expected.iter().map(|(name, version)| format!("\"{name}\":{version}")).collect();
     format!("{{{}}}", pairs.join(","))
 }
 
@@ -211,16 +194,10 @@ mod tests {
 
     #[test]
     fn any_value_becomes_valid_json_without_growing_the_buffer() {
-        let nasty: String = (1..=0x7f_u8)
-            .map(char::from)
-            .chain("é\u{2028}🦀\"\\".chars())
-            .collect();
+        let nasty: String = (1..=0x7f_u8).map(char::from).chain("é\u{2028}🦀\"\\".chars()).collect();
         let values = vec![
             (SecretName::GrokApiKey, Some(SecretString::from(nasty.clone()))),
-            (
-                SecretName::GeminiApiKey,
-                Some(SecretString::from("\u{1}".repeat(1000))),
-            ),
+            (SecretName::GeminiApiKey, Some(SecretString::from("\u{1}".repeat(1000)))),
             (SecretName::ClaudeApiKey, None),
         ];
         let json = values_json(&values);
@@ -232,20 +209,13 @@ mod tests {
 
     #[test]
     fn expected_versions_are_an_object() {
-        assert_eq!(
-            expected_json(&[(SecretName::GrokApiKey, 3)]),
-            r#"{"grok_api_key":3}"#
-        );
+        assert_eq!(expected_json(&[(SecretName::GrokApiKey, 3)]), r#"{"grok_api_key":3}"#);
     }
 
     #[test]
     fn debug_of_a_write_shows_no_value() {
         let values = vec![(SecretName::GrokApiKey, Some("sk_live_4711".into()))];
-        let request = WriteRequest {
-            business: Uuid::nil(),
-            values,
-            expected: Vec::new(),
-        };
+        let request = WriteRequest { business: Uuid::nil(), values, expected: Vec::new() };
         assert!(!format!("{request:?}").contains("4711"));
     }
 }

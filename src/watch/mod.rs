@@ -26,6 +26,7 @@ use self::status::Status;
 use crate::cache::Cache;
 use crate::catalogue::NameSet;
 use crate::config::Config;
+use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::store::Versions;
 
@@ -115,15 +116,13 @@ impl Live {
         live
     }
 
-    /// Hears of nothing if the client is closed.
-    pub(crate) fn watch(self: &Arc<Self>, filter: Filter) -> Watcher {
+    pub(crate) fn watch(self: &Arc<Self>, filter: Filter) -> Result<Watcher> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let mailbox = Arc::new(Mailbox::new(filter));
         self.ears.hub.insert(number, Arc::clone(&mailbox));
-        if !self.start() {
-            mailbox.close();
-        }
-        Watcher { number, mailbox, live: Arc::clone(self) }
+        // Made before: without it the number would stay in the hub.
+        let watcher = Watcher { number, mailbox, live: Arc::clone(self) };
+        if self.start() { Ok(watcher) } else { Err(Error::Closed) }
     }
 
     pub(crate) fn stats(&self) -> ListenerStats {

@@ -111,13 +111,13 @@ function limit({ pgbench }) {
   return `The limit, pgbench on the same function with ${CONNECTIONS} connections: ${parts.join(', ')}.`
 }
 
-function heading({ machine, rounds }) {
+function heading({ quick, machine, rounds }) {
   const perProcess = rounds[0].sequential.ours.length
   const size = (machine.addonBytes / 1e6).toFixed(2)
   return `# Measured
 
 Written by \`npm run bench\`; the raw rounds are in results.json. One process measures every contender in turns, round
-after round; ${rounds.length} processes of ${perProcess} rounds each. The same function, login and number of connections
+after round; ${rounds.length} processes of ${perProcess} ${quick ? 'short rounds (--quick)' : 'rounds'} each. The same function, login and number of connections
 (${CONNECTIONS}) for everybody, and the server on the same machine. A ratio is the median of the processes, with the
 lowest and the highest; on a machine that does other things too, 15 % is noise.
 

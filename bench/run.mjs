@@ -34,6 +34,7 @@ const cluster = await startPostgres({ settings: { shared_buffers: '256MB', autov
 try {
   const { url, businesses } = await prepare(cluster)
   const results = {
+    quick,
     machine: await machine(cluster, url),
     rounds: [],
     first: await firsts(url, businesses[0]),

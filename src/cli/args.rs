@@ -46,7 +46,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Connection {
-    /// Connection string, instead of the environment's. Leave the password out: the process list shows arguments
+    /// Connection string, instead of the environment's, which is the better place: the process list shows arguments
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) url: Option<String>,
 

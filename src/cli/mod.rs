@@ -159,12 +159,15 @@ impl Context<'_> {
     }
 
     fn fail(&mut self, error: &Error) {
-        let text = if self.is_json {
-            json::document(self.name, json::error(error))
-        } else {
-            format!("{} {error}", "error:")
-        };
-        self.terminal.note(text);
+        if self.is_json {
+            let document = json::document(self.name, json::error(error));
+            return self.terminal.note(document);
+        }
+        self.terminal.note(format!("error: {error}"));
+        if error.is_transient() && matches!(self.name, "migrate" | "rollback" | "scrub") {
+            self.terminal
+                .note("What was committed stays: run the same command again, it goes on where it stopped.");
+        }
     }
 }
 

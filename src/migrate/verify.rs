@@ -84,6 +84,7 @@ pub(crate) fn triggers(applied: &[Applied]) -> Vec<(&'static str, &'static str)>
             ("public.business_secrets", "zz_app_secrets_sync_all"),
             ("public.businesses", "aa_app_secrets_lock"),
             ("public.businesses", "zz_app_secrets_sync"),
+            ("public.businesses", "zz_app_secrets_sync_update"),
         ]);
     }
     triggers
@@ -120,5 +121,44 @@ impl Admin {
             idle_triggers: idle.into_iter().map(said).collect(),
             legacy_writes: proof::legacy_writes(connection).await?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::migrate::FILES;
+    use crate::timestamp::Timestamp;
+
+    fn applied(versions: &[i32]) -> Vec<Applied> {
+        let entry = |version: &i32| Applied {
+            version: *version,
+            name: String::new(),
+            checksum: None,
+            at: Timestamp(0),
+            by: String::new(),
+        };
+        versions.iter().map(entry).collect()
+    }
+
+    #[test]
+    fn every_trigger_of_the_files_is_looked_for() {
+        let shipped: BTreeSet<&str> = FILES
+            .iter()
+            .flat_map(|file| file.sql.split("create or replace trigger ").skip(1))
+            .filter_map(|rest| rest.split_whitespace().next())
+            .collect();
+        let expected: BTreeSet<&str> =
+            triggers(&applied(&[2, 3, 4])).into_iter().map(|(_, name)| name).collect();
+        assert_eq!(expected, shipped);
+    }
+
+    #[test]
+    fn the_sync_is_not_looked_for_once_it_is_removed() {
+        let names = |versions: &[i32]| triggers(&applied(versions)).len();
+        assert!(names(&[2]) < names(&[2, 3, 4]));
+        assert!(triggers(&applied(&[2, 3, 4, 5])).iter().all(|(_, name)| !name.contains("sync")));
     }
 }

@@ -139,7 +139,7 @@ onEachMajor('backfill', async (t, major) => {
 
   await t.test('more than 10,000 businesses in one transaction are refused with the remedy', async (t) => {
     const db = await prepared(t, major, 10_001)
-    await assert.rejects(db.query(migration(3)), { code: 'AS007', hint: /npm run migrate.*psql/ })
+    await assert.rejects(db.query(migration(3)), { code: 'AS007', hint: /npx app-secrets migrate.*psql/ })
     await db.query('rollback')
     assert.deepEqual(await db.query('select from app_secrets.secret_versions'), [])
     assert.deepEqual(await db.query('select from app_secrets.migrations where version = 3'), [])

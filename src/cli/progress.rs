@@ -1,7 +1,7 @@
 //! Shows how far it is: a bar on a terminal, plain lines elsewhere, on stderr.
 
 use std::io::{self, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -13,20 +13,16 @@ use crate::migrate::{Event, File, Progress};
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 pub(super) struct Display {
-    /// Not shown where stderr is no terminal.
-    bar: ProgressBar,
+    what: &'static str,
     is_terminal: bool,
+    /// Made by the first batch of a row of them, cleared after the last.
+    bar: Mutex<Option<ProgressBar>>,
     last_line: Mutex<Option<Instant>>,
 }
 
 impl Display {
     pub(super) fn new(is_terminal: bool, what: &'static str) -> Self {
-        let target = if is_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(None, target);
-        let style = ProgressStyle::with_template("{prefix} {bar:30} {percent:>3} % {msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        bar.set_prefix(what);
-        Self { bar, is_terminal, last_line: Mutex::new(None) }
+        Self { what, is_terminal, bar: Mutex::default(), last_line: Mutex::default() }
     }
 
     pub(super) fn show(&self, event: &Event) {
@@ -44,7 +40,7 @@ impl Display {
             }
             Event::Batch(progress) => self.batch(progress),
             Event::Applied { version, elapsed } => {
-                self.bar.finish_and_clear();
+                self.end();
                 let name = File::of_version(*version).map_or("", |file| file.name);
                 self.line(&format!("{version:03}  {name} applied ({})", duration(*elapsed)));
             }
@@ -53,23 +49,30 @@ impl Display {
     }
 
     pub(super) fn line(&self, line: &str) {
-        if self.is_terminal {
-            self.bar.suspend(|| eprint_line(line));
-        } else {
-            eprint_line(line);
+        match self.bar().as_ref() {
+            Some(bar) => bar.suspend(|| eprint_line(line)),
+            None => eprint_line(line),
         }
     }
 
     pub(super) fn end(&self) {
-        self.bar.finish_and_clear();
+        if let Some(bar) = self.bar().take() {
+            bar.finish_and_clear();
+        }
     }
 
     fn batch(&self, progress: &Progress) {
-        let text = text(progress);
         if self.is_terminal {
-            self.bar.set_length(progress.total.unsigned_abs());
-            self.bar.set_position(progress.done.unsigned_abs());
-            self.bar.set_message(text);
+            let mut bar = self.bar();
+            let bar = bar.get_or_insert_with(|| new_bar(self.what));
+            bar.set_length(progress.total.unsigned_abs());
+            bar.set_position(progress.done.unsigned_abs());
+            bar.set_message(format!(
+                "{} of {}{}",
+                count(progress.done),
+                count(progress.total),
+                pace(progress)
+            ));
             return;
         }
         let mut last = self.last_line.lock().unwrap_or_else(PoisonError::into_inner);
@@ -77,9 +80,19 @@ impl Display {
         let due = last.get_or_insert_with(Instant::now);
         if due.elapsed() >= LINE_EVERY {
             *due = Instant::now();
-            eprint_line(&format!("     {text}"));
+            eprint_line(&format!("     {}", text(progress)));
         }
     }
+
+    fn bar(&self) -> MutexGuard<'_, Option<ProgressBar>> {
+        self.bar.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn new_bar(what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{prefix} {bar:20} {percent:>3} % {wide_msg}");
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())).with_prefix(what)
 }
 
 fn eprint_line(line: &str) {
@@ -87,15 +100,14 @@ fn eprint_line(line: &str) {
 }
 
 fn text(progress: &Progress) -> String {
+    format!("{} of {} businesses{}", count(progress.done), count(progress.total), pace(progress))
+}
+
+fn pace(progress: &Progress) -> String {
     let left = progress.left.map_or_else(String::new, |left| format!(", {} left", duration(left)));
     #[allow(clippy::cast_possible_truncation)]
     let rate = progress.per_second.round() as i64;
-    format!(
-        "{} of {} businesses, {} secrets/s{left}",
-        count(progress.done),
-        count(progress.total),
-        count(rate)
-    )
+    format!(", {} secrets/s{left}", count(rate))
 }
 
 #[cfg(test)]

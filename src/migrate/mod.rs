@@ -11,6 +11,7 @@ mod files;
 mod history;
 mod scrub;
 mod session;
+mod side_by_side;
 mod status;
 mod verify;
 

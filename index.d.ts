@@ -471,8 +471,6 @@ export interface MigrateOptions {
   to?: 2 | 3 | 4
   /** The most businesses in one transaction of the backfill, 1 to 10,000. 250 unless told; fewer where that takes long. */
   batch?: number
-  /** How many batches at once, 1 to 16. 2 unless told. */
-  sessions?: number
   /** A rest after each batch. 0 unless told. */
   pauseMs?: number
   /** How long to try for a lock that others hold. 60,000 unless told. */

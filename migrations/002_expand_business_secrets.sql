@@ -669,11 +669,6 @@ create or replace function app_secrets.lock_sync_statement() returns trigger
     language plpgsql security definer set search_path = ''
 as $$
 begin
-    -- The backfill has locked already, and several of its sessions may share the lock. As in mirror_to_legacy(), the
-    -- condition on the login keeps services from claiming to be it.
-    if pg_catalog.current_setting('app_secrets.origin', true) = 'backfill' and session_user = current_user then
-        return null;
-    end if;
     perform app_secrets.lock_sync();
     return null;
 end $$;

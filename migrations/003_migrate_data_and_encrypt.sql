@@ -160,28 +160,6 @@ begin
 end $$;
 revoke all on function app_secrets.fill_business(uuid) from public, anon, authenticated, service_role;
 
--- The businesses that are named, for sessions side by side, each with its own: they share the sync lock, which writers of
--- keys hold alone. For the owner only, as whom it takes no other; backfill_batch() finds what it leaves out.
-create or replace function app_secrets.backfill_businesses(p_ids uuid[], out businesses integer, out secrets integer)
-    language plpgsql set search_path = ''
-as $$
-declare
-    v_id pg_catalog.uuid;
-    v_filled pg_catalog.int4;
-begin
-    businesses := 0;
-    secrets := 0;
-    perform pg_catalog.pg_advisory_xact_lock_shared(pg_catalog.hashtextextended('app_secrets.sync', 0));
-    perform pg_catalog.set_config('app_secrets.origin', 'backfill', true);
-    foreach v_id in array p_ids loop
-        v_filled := app_secrets.fill_business(v_id);
-        businesses := businesses + (v_filled is not null)::pg_catalog.int4;
-        secrets := secrets + coalesce(v_filled, 0);
-    end loop;
-    perform pg_catalog.set_config('app_secrets.origin', '', true);
-end $$;
-revoke all on function app_secrets.backfill_businesses(uuid[]) from public, anon, authenticated, service_role;
-
 -- One batch, to be committed by the caller: up to p_limit businesses after the checkpoint; then those that were locked or
 -- came around the triggers; then the Google cells. `finished` once nothing is found, `waiting` when what is left is locked.
 -- What to do is found without the sync lock and looked at again under it, where no key can change.

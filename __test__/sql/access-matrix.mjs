@@ -129,7 +129,6 @@ const functions = {
   'public.set_business_secrets(uuid, jsonb, jsonb)': 'definer',
   'app_secrets.accessible_business_ids()': 'definer',
   'app_secrets.backfill_batch(integer)': 'invoker',
-  'app_secrets.backfill_businesses(uuid[])': 'invoker',
   'app_secrets.businesses_to_fill(integer)': 'invoker',
   'app_secrets.fill_business(uuid)': 'invoker',
   'app_secrets.google_cells_to_seal(uuid, integer)': 'invoker',

@@ -163,10 +163,6 @@ pub(crate) struct Batches {
     #[arg(long, value_name = "N", default_value_t = 250)]
     pub(crate) batch: u32,
 
-    /// How many batches of the backfill at once
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    pub(crate) sessions: u32,
-
     /// A rest after each batch
     #[arg(long, value_name = "MS", default_value_t = 0)]
     pub(crate) pause_ms: u64,

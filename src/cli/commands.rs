@@ -208,7 +208,6 @@ impl Watched {
 fn options(arguments: &Batches) -> MigrateOptions {
     MigrateOptions {
         batch: arguments.batch,
-        sessions: arguments.sessions,
         pause: Duration::from_millis(arguments.pause_ms),
         lock_wait: Duration::from_secs(arguments.locks.lock_wait),
         ..MigrateOptions::default()

@@ -10,7 +10,6 @@ use super::backfill::{self, Filled};
 use super::event::{Control, Event};
 use super::files::{CONTRACT, FILES, File, LAST_BEFORE_CONTRACT, Step};
 use super::session::{Halt, Manner, Session};
-use super::side_by_side;
 use crate::error::{Error, Result};
 use crate::store::admin::backfill::Direction;
 use crate::store::admin::ledger::{self, Applied};
@@ -23,8 +22,6 @@ pub struct MigrateOptions {
     pub to: i32,
     /// The most businesses in one transaction of the backfill, 1 to 10,000. Fewer where that takes long.
     pub batch: u32,
-    /// How many batches at once, 1 to 16. A writer of keys waits for those that are under way.
-    pub sessions: u32,
     /// A rest after each batch.
     pub pause: Duration,
     /// How long to try for a lock before giving up.
@@ -38,7 +35,6 @@ impl Default for MigrateOptions {
         Self {
             to: LAST_BEFORE_CONTRACT,
             batch: 250,
-            sessions: 2,
             pause: Duration::ZERO,
             lock_wait: Duration::from_mins(1),
             reapply: false,
@@ -88,9 +84,6 @@ impl MigrateOptions {
         }
         if !(1..=10_000).contains(&self.batch) {
             return Err(Error::InvalidArgument("`batch` is a number of businesses from 1 to 10,000".into()));
-        }
-        if !(1..=16).contains(&self.sessions) {
-            return Err(Error::InvalidArgument("`sessions` is a number of connections from 1 to 16".into()));
         }
         Ok(())
     }
@@ -232,10 +225,7 @@ pub(crate) async fn apply(
                 };
                 session.run(control, manner, |connection| Box::pin(session::send(connection, sql))).await?;
             }
-            Step::Backfill => {
-                side_by_side::run(session, control, options, filled).await?;
-                backfill::run(session, control, Direction::Fill, options, filled).await?;
-            }
+            Step::Backfill => backfill::run(session, control, Direction::Fill, options, filled).await?,
         }
     }
     control.tell(&Event::Applied { version: file.version, elapsed: started.elapsed() });

@@ -28,7 +28,7 @@ pub(crate) async fn run(
     filled: &mut Filled,
 ) -> Result<(), Halt> {
     let totals = backfill::totals(session.connection(), direction).await?;
-    let mut pace = Pace::new(totals.done, totals.total, filled.secrets);
+    let mut pace = Pace::new(totals.done, totals.total);
     let mut size = Size::new(options.batch);
     let manner = Manner {
         what: match direction {
@@ -94,23 +94,19 @@ async fn too_long(session: &mut Session, error: Error) -> Halt {
 }
 
 /// The number of businesses in a batch: what was asked for, or what fits the time.
-pub(super) struct Size {
+struct Size {
     current: i32,
     most: i32,
 }
 
 impl Size {
-    pub(super) fn new(most: u32) -> Self {
+    fn new(most: u32) -> Self {
         let most = i32::try_from(most).unwrap_or(i32::MAX);
         // The first batch meets an unknown server.
         Self { current: most.min(50), most }
     }
 
-    pub(super) const fn current(&self) -> i32 {
-        self.current
-    }
-
-    pub(super) fn adapt(&mut self, took: Duration) {
+    fn adapt(&mut self, took: Duration) {
         self.current = if took > LONGEST_BATCH {
             (self.current / 2).max(1)
         } else if took < LONGEST_BATCH / 2 {
@@ -125,14 +121,13 @@ impl Size {
 pub(crate) struct Pace {
     started: Instant,
     before: i64,
-    secrets_before: i64,
     done: i64,
     total: i64,
 }
 
 impl Pace {
-    pub(crate) fn new(done: i64, total: i64, secrets: i64) -> Self {
-        Self { started: Instant::now(), before: done, secrets_before: secrets, done, total }
+    pub(crate) fn new(done: i64, total: i64) -> Self {
+        Self { started: Instant::now(), before: done, done, total }
     }
 
     #[allow(clippy::cast_precision_loss)]
@@ -141,13 +136,7 @@ impl Pace {
         let seconds = self.started.elapsed().as_secs_f64().max(0.001);
         let pace = (self.done - self.before) as f64 / seconds;
         let left = (pace > 0.0).then(|| Duration::from_secs_f64((self.total - self.done) as f64 / pace));
-        Progress {
-            done: self.done,
-            total: self.total,
-            secrets,
-            per_second: (secrets - self.secrets_before) as f64 / seconds,
-            left,
-        }
+        Progress { done: self.done, total: self.total, secrets, per_second: secrets as f64 / seconds, left }
     }
 }
 
@@ -172,9 +161,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_time_left_follows_from_the_pace_of_this_run() {
-        let mut pace = Pace::new(400, 1000, 100);
+        let mut pace = Pace::new(400, 1000);
         tokio::time::advance(Duration::from_secs(10)).await;
-        let progress = pace.note(200, 1700);
+        let progress = pace.note(200, 1600);
         assert_eq!((progress.done, progress.total), (600, 1000));
         assert_eq!(progress.left, Some(Duration::from_secs(20)));
         assert!((progress.per_second - 160.0).abs() < 0.01);

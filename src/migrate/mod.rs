@@ -11,7 +11,6 @@ mod files;
 mod history;
 mod scrub;
 mod session;
-mod side_by_side;
 mod status;
 mod verify;
 

@@ -58,7 +58,6 @@ pub(crate) struct Manner<'a> {
 
 /// Holds the migrators' lock for as long as it lives.
 pub(crate) struct Session {
-    admin: Admin,
     worker: PgConnection,
     watcher: Watcher,
 }
@@ -89,7 +88,7 @@ impl Admin {
         }
         let pid = session::pid(&mut worker).await?;
         let watcher = Watcher { connection, pid, seen: Vec::new() };
-        let mut session = Session { admin: self.clone(), worker, watcher };
+        let mut session = Session { worker, watcher };
         session.wait_for_turn(control).await?;
         Ok(session)
     }
@@ -110,11 +109,6 @@ impl Session {
             }
         }
         Ok(())
-    }
-
-    /// For more sessions of the same kind.
-    pub(crate) const fn admin(&self) -> &Admin {
-        &self.admin
     }
 
     /// For what waits for nobody.

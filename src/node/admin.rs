@@ -17,18 +17,8 @@ use crate::error::{Error, Result};
 use crate::migrate::{ADMIN_URL_VARIABLE, Admin, MigrateOptions};
 
 const CONNECTION: [&str; 4] = ["url", "ca", "allowInsecure", "timeoutMs"];
-const MIGRATE: [&str; 10] = [
-    "url",
-    "ca",
-    "allowInsecure",
-    "timeoutMs",
-    "to",
-    "batch",
-    "sessions",
-    "pauseMs",
-    "lockWaitMs",
-    "reapply",
-];
+const MIGRATE: [&str; 9] =
+    ["url", "ca", "allowInsecure", "timeoutMs", "to", "batch", "pauseMs", "lockWaitMs", "reapply"];
 const DOCTOR: [&str; 5] = ["url", "ca", "allowInsecure", "timeoutMs", "serviceUrl"];
 
 /// Applies what is missing of 002 to 004, as `app-secrets migrate` does, and tells how it goes. Done already is fine;
@@ -111,7 +101,6 @@ fn migrate_options(argument: &Unknown) -> Result<MigrateOptions> {
         options.to = i32::try_from(to).map_err(|_| invalid("to must be 2, 3 or 4"))?;
     }
     options.batch = whole(argument, "batch")?.unwrap_or(options.batch);
-    options.sessions = whole(argument, "sessions")?.unwrap_or(options.sessions);
     let milliseconds =
         |name| Ok::<_, Error>(whole(argument, name)?.map(|ms| Duration::from_millis(ms.into())));
     options.pause = milliseconds("pauseMs")?.unwrap_or(options.pause);

@@ -34,8 +34,6 @@ pub struct MigrateOptions {
     pub to: Option<i32>,
     /// The most businesses in one transaction of the backfill, 1 to 10,000. 250 unless told; fewer where that takes long.
     pub batch: Option<u32>,
-    /// How many batches at once, 1 to 16. 2 unless told.
-    pub sessions: Option<u32>,
     /// A rest after each batch. 0 unless told.
     pub pause_ms: Option<u32>,
     /// How long to try for a lock that others hold. 60,000 unless told.

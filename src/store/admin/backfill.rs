@@ -9,23 +9,6 @@ use super::{Answer, session};
 const FILL: &str = "select businesses, secrets, waiting, finished from app_secrets.backfill_batch($1)";
 const RESTORE: &str = "select businesses, secrets, waiting, finished from app_secrets.restore_batch($1)";
 
-const FIRST_PASS: &str = "
-    select p.last_id, coalesce(p.finished, false),
-        session_user = (
-            select pg_catalog.pg_get_userbyid(n.nspowner) from pg_catalog.pg_namespace n where n.nspname = 'app_secrets')
-    from (select 1) one
-    left join app_secrets.backfill_progress p on p.phase = 'businesses'";
-const FIRST_IDS: &str = "select array(select b.id from public.businesses b order by b.id limit $1)";
-const NEXT_IDS: &str =
-    "select array(select b.id from public.businesses b where b.id > $2 order by b.id limit $1)";
-const BUSINESSES: &str = "select businesses, secrets from app_secrets.backfill_businesses($1)";
-const CHECKPOINT: &str = "
-    insert into app_secrets.backfill_progress as p (phase, last_id, rows_done, finished)
-    values ('businesses', $1, $2, $3)
-    on conflict (phase) do update set last_id = greatest(p.last_id, excluded.last_id),
-        rows_done = p.rows_done + excluded.rows_done, finished = excluded.finished,
-        updated_at = pg_catalog.clock_timestamp()";
-
 const TOTALS: &str = "
     select t.total,
         coalesce((
@@ -118,51 +101,6 @@ pub(crate) async fn batch(connection: &mut PgConnection, direction: Direction, l
         waiting: row.try_get(2)?,
         finished: row.try_get(3)?,
     })
-}
-
-/// Where the first pass over the businesses stands.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct FirstPass {
-    pub(crate) last: Option<Uuid>,
-    pub(crate) is_finished: bool,
-    /// Sessions side by side are for the owner of our schema only.
-    pub(crate) is_owner: bool,
-}
-
-pub(crate) async fn first_pass(connection: &mut PgConnection) -> Answer<FirstPass> {
-    let row = connection.fetch_one(FIRST_PASS).await?;
-    Ok(FirstPass { last: row.try_get(0)?, is_finished: row.try_get(1)?, is_owner: row.try_get(2)? })
-}
-
-/// The next businesses after that one, at most so many, in order.
-pub(crate) async fn next_ids(
-    connection: &mut PgConnection,
-    after: Option<Uuid>,
-    limit: i32,
-) -> Answer<Vec<Uuid>> {
-    let row = match after {
-        None => connection.fetch_one(sqlx::query(FIRST_IDS).bind(limit)).await?,
-        Some(after) => connection.fetch_one(sqlx::query(NEXT_IDS).bind(limit).bind(after)).await?,
-    };
-    Ok(row.try_get(0)?)
-}
-
-/// Fills these, as a transaction of its own, beside other sessions that fill others. Gives how many businesses it could
-/// lock, and how many secrets it wrote.
-pub(crate) async fn fill(connection: &mut PgConnection, ids: &[Uuid]) -> Answer<(i32, i32)> {
-    let row = connection.fetch_one(sqlx::query(BUSINESSES).bind(ids)).await?;
-    Ok((row.try_get(0)?, row.try_get(1)?))
-}
-
-/// Records that everything up to that business has been looked at, and how many more that were.
-pub(crate) async fn checkpoint(
-    connection: &mut PgConnection,
-    last: Option<Uuid>,
-    businesses: i64,
-    is_finished: bool,
-) -> Answer<()> {
-    connection.execute(sqlx::query(CHECKPOINT).bind(last).bind(businesses).bind(is_finished)).await?;
-    Ok(())
 }
 
 pub(crate) async fn totals(connection: &mut PgConnection, direction: Direction) -> Answer<Totals> {

@@ -84,13 +84,13 @@ async function interrupted(t, random, wanted, makeDatabase, interrupt) {
       const run = startCli(db, ['migrate', '--batch', '5', '--pause-ms', '5'])
       const started = performance.now()
       const moment = delay(random.next() * span)
-      const { code } = await Promise.race([run.ended, moment.then(() => ({}))])
+      const { code, stderr } = await Promise.race([run.ended, moment.then(() => ({}))])
       if (code === undefined) {
         await interrupt(run, db)
         done++
         ended = (await run.ended).code === 0
       } else {
-        assert.equal(code, 0)
+        assert.equal(code, 0, stderr)
         span = performance.now() - started
         ended = true
       }

@@ -10,6 +10,9 @@ import { readdirSync } from 'node:fs'
 import { environment, majors, startCluster, TestCluster } from '../__test__/support/servers.mjs'
 import { root } from './binaries.mjs'
 
+/** A file of tests that takes longer hangs: it fails, rather than holding up the whole run for ever. */
+const LIMIT_MS = 600_000
+
 const wanted = process.argv.slice(2)
 const files = testFiles().filter((file) => !wanted.length || wanted.some((part) => file.includes(part)))
 const withCargo = !wanted.length || wanted.includes('cargo')
@@ -48,7 +51,7 @@ try {
     failed =
       (await run(
         process.execPath,
-        ['--test', '--test-concurrency=2', '--test-reporter=spec', ...files],
+        ['--test', `--test-timeout=${LIMIT_MS}`, '--test-concurrency=2', '--test-reporter=spec', ...files],
         env,
       )) || failed
   }

@@ -149,3 +149,24 @@ test('calls that wait for a connection end by their deadline too', async () => {
   proxy.heal()
   await patient.close()
 })
+
+test('a read that was given up before there was a connection is asked anew', async () => {
+  const patient = await connect({ url: proxy.through(database.service), timeoutMs: TIMEOUT_MS })
+  proxy.set({ swallows: true })
+  assert.equal((await byDeadline(TIMEOUT_MS, () => patient.get(business, NAME))).error.code, 'TIMEOUT')
+  proxy.heal()
+  // What waits is looked through by whoever is served first.
+  assert.equal(await succeeds(() => patient.get(business, 'claude_api_key')), null)
+  assert.equal((await byDeadline(TIMEOUT_MS, () => patient.get(business, NAME))).value, 'before')
+  await patient.close()
+})
+
+/** Repeats a call for a while: attempts to connect that a broken network swallowed have to end first. */
+async function succeeds(call) {
+  const ends = performance.now() + 5000
+  for (;;) {
+    const { value, error } = await byDeadline(TIMEOUT_MS, call)
+    if (!error) return value
+    if (performance.now() > ends) throw error
+  }
+}

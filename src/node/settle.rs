@@ -98,7 +98,7 @@ impl Deferred {
 
 /// Work that goes on where it left off.
 trait Run: Send + Sync {
-    /// Whether it has ended, and its promise is settled.
+    /// Whether it has ended by this, and its promise is settled.
     fn run(self: Arc<Self>, env: &Env) -> napi::Result<bool>;
 
     /// Its JavaScript thread has ended. The call waits for something that knows how to wake it: without a word it would
@@ -123,8 +123,10 @@ where
 {
     fn run(self: Arc<Self>, env: &Env) -> napi::Result<bool> {
         let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((future, _)) = work.as_mut() else { return Ok(true) };
-        self.is_ready.store(false, Ordering::Release);
+        // Woken once more while it ended: its end has been counted.
+        let Some((future, _)) = work.as_mut() else { return Ok(false) };
+        // A swap, not a store: what wakes it from here on must see it, and what woke it before must be seen by `poll`.
+        self.is_ready.swap(false, Ordering::AcqRel);
         let waker = Waker::from(Arc::clone(&self));
         let step = catch_unwind(AssertUnwindSafe(|| {
             let _runtime = runtime::handle().map(Handle::enter);
@@ -135,7 +137,7 @@ where
             Ok(Poll::Ready(outcome)) => outcome,
             Err(_) => Err(internal()),
         };
-        let Some((_, deferred)) = work.take() else { return Ok(true) };
+        let Some((_, deferred)) = work.take() else { return Ok(false) };
         drop(work);
         deferred.settle(env, outcome).map(|()| true)
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::flight::Flight;
+use super::flight::{Flight, Flights};
 use super::job::Errand;
 use crate::error::Error;
 
@@ -74,8 +74,9 @@ impl Queue {
         self.elements
     }
 
-    /// The next work that somebody still waits for: an errand, or reads of about `most` elements.
-    pub(super) fn take(&mut self, most: usize) -> Option<Work> {
+    /// The next work that somebody still waits for: an errand, or reads of about `most` elements. What nobody waits for
+    /// any more is dropped, and leaves `flights` too: whoever joined it would wait in vain.
+    pub(super) fn take(&mut self, most: usize, flights: &mut Flights) -> Option<Work> {
         loop {
             let errand_is_first = match (self.reads.front(), self.errands.front()) {
                 (None, None) => return None,
@@ -88,14 +89,14 @@ impl Queue {
                 {
                     return Some(Work::Errand(errand));
                 }
-            } else if let Some(batch) = self.take_batch(most) {
+            } else if let Some(batch) = self.take_batch(most, flights) {
                 return Some(Work::Batch(batch));
             }
         }
     }
 
     /// Everything that waits, in whole reads, so that each is answered from one snapshot.
-    fn take_batch(&mut self, most: usize) -> Option<Vec<Arc<Flight>>> {
+    fn take_batch(&mut self, most: usize, flights: &mut Flights) -> Option<Vec<Arc<Flight>>> {
         let mut batch = Vec::with_capacity(self.reads.len().min(most));
         let mut elements = 0;
         while let Some((_, flight)) = self.reads.front()
@@ -103,7 +104,9 @@ impl Queue {
             && let Some((_, flight)) = self.reads.pop_front()
         {
             self.elements -= flight.route.names.len();
-            if !flight.is_abandoned() {
+            if flight.is_abandoned() {
+                flights.remove(&flight);
+            } else {
                 elements += flight.route.names.len();
                 batch.push(flight);
             }
@@ -111,8 +114,8 @@ impl Queue {
         (!batch.is_empty()).then_some(batch)
     }
 
-    pub(super) fn drain(&mut self) -> Vec<Work> {
-        std::iter::from_fn(|| self.take(BATCH)).collect()
+    pub(super) fn drain(&mut self, flights: &mut Flights) -> Vec<Work> {
+        std::iter::from_fn(|| self.take(BATCH, flights)).collect()
     }
 }
 
@@ -151,8 +154,8 @@ mod tests {
         let mut queue = Queue::default();
         let all: NameSet = SecretName::ALL.into_iter().collect();
         let landings: Vec<Landing> = (0..50).map(|_| read(&mut queue, all)).collect();
-        let Some(Work::Batch(first)) = queue.take(BATCH) else { panic!("no batch") };
-        let Some(Work::Batch(second)) = queue.take(BATCH) else { panic!("no batch") };
+        let Some(Work::Batch(first)) = queue.take(BATCH, &mut Flights::default()) else { panic!("no batch") };
+        let Some(Work::Batch(second)) = queue.take(BATCH, &mut Flights::default()) else { panic!("no batch") };
         // Whole reads only: 42 × 12 = 504, and a 43rd would exceed 512.
         assert_eq!((first.len(), second.len()), (42, 8));
         assert!(queue.is_empty());
@@ -164,9 +167,9 @@ mod tests {
         let mut queue = Queue::default();
         let (_claim, _answer) = ping(&mut queue);
         let _landing = read(&mut queue, SecretName::GrokApiKey.into());
-        assert!(matches!(queue.take(BATCH), Some(Work::Errand(_))));
-        assert!(matches!(queue.take(BATCH), Some(Work::Batch(_))));
-        assert!(queue.take(BATCH).is_none());
+        assert!(matches!(queue.take(BATCH, &mut Flights::default()), Some(Work::Errand(_))));
+        assert!(matches!(queue.take(BATCH, &mut Flights::default()), Some(Work::Batch(_))));
+        assert!(queue.take(BATCH, &mut Flights::default()).is_none());
     }
 
     #[tokio::test]
@@ -175,8 +178,24 @@ mod tests {
         let (claim, _answer) = ping(&mut queue);
         drop(read(&mut queue, SecretName::GrokApiKey.into()));
         assert!(claim.take());
-        assert!(queue.take(BATCH).is_none());
+        assert!(queue.take(BATCH, &mut Flights::default()).is_none());
         assert_eq!(queue.elements, 0);
+    }
+
+    #[tokio::test]
+    async fn nobody_joins_a_read_that_was_dropped_because_its_callers_gave_up() {
+        let (mut queue, mut flights) = (Queue::default(), Flights::default());
+        let route = Route { business: Uuid::nil(), names: SecretName::GrokApiKey.into() };
+        let (flight, landing) = Flight::new(route, later());
+        flights.insert(Arc::clone(&flight));
+        queue.push_read(flight);
+        drop(landing);
+        // It may still be joined while it waits, and is not dropped then.
+        let joined = flights.join(&route, later()).unwrap();
+        assert!(!queue.is_empty());
+        drop(joined);
+        assert!(queue.take(BATCH, &mut flights).is_none());
+        assert!(flights.join(&route, later()).is_none());
     }
 
     #[tokio::test]
@@ -185,7 +204,7 @@ mod tests {
         let landings: Vec<Landing> =
             (0..BOUND).map(|_| read(&mut queue, SecretName::GrokApiKey.into())).collect();
         assert!(queue.is_full());
-        assert!(queue.take(BATCH).is_some());
+        assert!(queue.take(BATCH, &mut Flights::default()).is_some());
         assert!(!queue.is_full());
         drop(landings);
     }

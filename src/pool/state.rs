@@ -352,7 +352,7 @@ impl State {
 
     fn drain(&mut self) -> Vec<Work> {
         self.flights.close_doors();
-        self.queue.drain()
+        self.queue.drain(&mut self.flights)
     }
 }
 

@@ -66,17 +66,28 @@ pub(crate) fn ring(bell: Arc<dyn Bell>) {
 
 /// While it lives, the bells of this thread wait.
 #[must_use]
-pub(super) struct Landing(PhantomData<*const ()>);
+pub(super) struct Landing {
+    /// One inside another leaves the bells to the outer one.
+    is_outer: bool,
+    /// It belongs to the thread that it was made on.
+    thread: PhantomData<*const ()>,
+}
 
 pub(super) fn landing() -> Landing {
-    LANDING.set(Some(Vec::new()));
-    Landing(PhantomData)
+    let is_outer = LANDING.with_borrow_mut(|landing| {
+        let is_outer = landing.is_none();
+        landing.get_or_insert_default();
+        is_outer
+    });
+    Landing { is_outer, thread: PhantomData }
 }
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        for bell in LANDING.take().into_iter().flatten() {
-            bell.ring();
+        if self.is_outer {
+            for bell in LANDING.take().into_iter().flatten() {
+                bell.ring();
+            }
         }
     }
 }
@@ -105,6 +116,19 @@ mod tests {
         ring(Arc::clone(&count) as Arc<dyn Bell>);
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
         drop(landing);
+        assert_eq!(count.0.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_landing_inside_another_loses_no_bell() {
+        let count = Arc::new(Count::default());
+        let outer = landing();
+        ring(Arc::clone(&count) as Arc<dyn Bell>);
+        let inner = landing();
+        ring(Arc::clone(&count) as Arc<dyn Bell>);
+        drop(inner);
+        assert_eq!(count.0.load(Ordering::Relaxed), 0);
+        drop(outer);
         assert_eq!(count.0.load(Ordering::Relaxed), 2);
     }
 

@@ -75,6 +75,7 @@ impl State {
     pub(super) fn take(&mut self, max_connections: usize) -> Option<Work> {
         self.taken = Instant::now();
         let idle = max_connections.saturating_sub(self.workers);
-        self.queue.take(self.queue.elements().div_ceil(1 + idle).clamp(SHARE, BATCH))
+        let share = self.queue.elements().div_ceil(1 + idle).clamp(SHARE, BATCH);
+        self.queue.take(share, &mut self.flights)
     }
 }

@@ -155,7 +155,9 @@ mod tests {
         let all: NameSet = SecretName::ALL.into_iter().collect();
         let landings: Vec<Landing> = (0..50).map(|_| read(&mut queue, all)).collect();
         let Some(Work::Batch(first)) = queue.take(BATCH, &mut Flights::default()) else { panic!("no batch") };
-        let Some(Work::Batch(second)) = queue.take(BATCH, &mut Flights::default()) else { panic!("no batch") };
+        let Some(Work::Batch(second)) = queue.take(BATCH, &mut Flights::default()) else {
+            panic!("no batch")
+        };
         // Whole reads only: 42 × 12 = 504, and a 43rd would exceed 512.
         assert_eq!((first.len(), second.len()), (42, 8));
         assert!(queue.is_empty());

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::show::{count, duration};
+use super::show::{count, duration, plural};
 use crate::migrate::{Event, File, Progress};
 
 /// Between two plain lines.
@@ -100,14 +100,15 @@ fn eprint_line(line: &str) {
 }
 
 fn text(progress: &Progress) -> String {
-    format!("{} of {} businesses{}", count(progress.done), count(progress.total), pace(progress))
+    let total = plural(progress.total, "business", "businesses");
+    format!("{} of {total}{}", count(progress.done), pace(progress))
 }
 
 fn pace(progress: &Progress) -> String {
     let left = progress.left.map_or_else(String::new, |left| format!(", {} left", duration(left)));
-    #[allow(clippy::cast_possible_truncation)]
+    #[expect(clippy::cast_possible_truncation, reason = "far below 2^63, and shown without a fraction")]
     let rate = progress.per_second.round() as i64;
-    format!(", {} secrets/s{left}", count(rate))
+    format!(", {}/s{left}", plural(rate, "secret", "secrets"))
 }
 
 #[cfg(test)]
@@ -124,5 +125,7 @@ mod tests {
             left: Some(Duration::from_secs(98)),
         };
         assert_eq!(text(&progress), "25,000 of 100,000 businesses, 6,120 secrets/s, 1 min 38 s left");
+        let last = Progress { done: 0, total: 1, secrets: 1, per_second: 1.0, left: None };
+        assert_eq!(text(&last), "0 of 1 business, 1 secret/s");
     }
 }

@@ -60,7 +60,7 @@ async fn row_security(patient: &mut Patient) -> Result<Verdict> {
     let owners = access::co_owners(&mut patient.connection).await?;
     if !owners.is_empty() {
         return Ok(Verdict::fail(
-            format!("not forced, and {} owns the table through its roles, past every policy", some(&owners)),
+            format!("not forced; these own the table through a role, past every policy: {}", some(&owners)),
             format!("revoke the table's owner from {}", owners[0]),
         ));
     }

@@ -130,7 +130,7 @@ impl Pace {
         Self { started: Instant::now(), before: done, done, total }
     }
 
-    #[allow(clippy::cast_precision_loss)]
+    #[allow(clippy::cast_precision_loss, reason = "a rate, far below 2^52")]
     pub(crate) fn note(&mut self, businesses: i32, secrets: i64) -> Progress {
         self.done = (self.done + i64::from(businesses)).min(self.total);
         let seconds = self.started.elapsed().as_secs_f64().max(0.001);

@@ -42,7 +42,7 @@ pub(super) fn duration(time: Duration) -> String {
 }
 
 /// `8.0 kB`, `1.2 GB`
-#[allow(clippy::cast_precision_loss)]
+#[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
 pub(super) fn bytes(number: i64) -> String {
     let (mut value, mut unit) = (number as f64, "B");
     for next in ["kB", "MB", "GB", "TB"] {
@@ -94,6 +94,13 @@ mod tests {
         assert_eq!(count(999), "999");
         assert_eq!(count(1_000), "1,000");
         assert_eq!(count(-12_345_678), "-12,345,678");
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(plural(0, "business", "businesses"), "0 businesses");
+        assert_eq!(plural(1, "business", "businesses"), "1 business");
+        assert_eq!(plural(1_200, "business", "businesses"), "1,200 businesses");
     }
 
     #[test]

@@ -205,14 +205,24 @@ fn logged(settings: &[(String, String)]) -> Verdict {
     if !is_off("pgaudit.log") && setting("pgaudit.log_parameter") == "on" {
         always.push("pgaudit.log_parameter = on".to_owned());
     }
-    if !matches!(setting("auto_explain.log_min_duration"), "" | "-1")
-        && setting("auto_explain.log_parameter_max_length") != "0"
-    {
+    let explains = !matches!(setting("auto_explain.log_min_duration"), "" | "-1")
+        && setting("auto_explain.sample_rate") != "0";
+    // The plans of the statements inside our functions hold values as constants, which no length cuts.
+    let is_nested = explains && setting("auto_explain.log_nested_statements") == "on";
+    if is_nested {
+        always.push("auto_explain.log_nested_statements = on".to_owned());
+    }
+    if explains && setting("auto_explain.log_parameter_max_length") != "0" {
         sometimes
             .push(format!("auto_explain.log_min_duration = {}", setting("auto_explain.log_min_duration")));
     }
-    let fix = "as a superuser: alter system set log_parameter_max_length = 0, \
-               log_parameter_max_length_on_error = 0; select pg_reload_conf()";
+    let lengths = "alter system set log_parameter_max_length = 0; the same with log_parameter_max_length_on_error and, \
+                   where it is loaded, auto_explain.log_parameter_max_length; select pg_reload_conf()";
+    let fix = if is_nested {
+        format!("as a superuser: alter system set auto_explain.log_nested_statements = off; {lengths}")
+    } else {
+        format!("as a superuser: {lengths}")
+    };
     if !always.is_empty() {
         Verdict::fail(format!("parameters are printed: {}", some(&always)), fix)
     } else if sometimes.is_empty() {
@@ -265,5 +275,13 @@ mod tests {
         assert_eq!(judge(&[("log_parameter_max_length_on_error", "-1")]), Level::Fail);
         assert_eq!(judge(&[("pgaudit.log", "write"), ("pgaudit.log_parameter", "on")]), Level::Fail);
         assert_eq!(judge(&[("auto_explain.log_min_duration", "1s")]), Level::Warn);
+        let short = ("auto_explain.log_parameter_max_length", "0");
+        assert_eq!(judge(&[("auto_explain.log_min_duration", "1s"), short]), Level::Ok);
+        let nested = ("auto_explain.log_nested_statements", "on");
+        assert_eq!(judge(&[nested]), Level::Ok);
+        assert_eq!(judge(&[("auto_explain.log_min_duration", "-1"), nested]), Level::Ok);
+        assert_eq!(judge(&[("auto_explain.log_min_duration", "1s"), short, nested]), Level::Fail);
+        let never = ("auto_explain.sample_rate", "0");
+        assert_eq!(judge(&[("auto_explain.log_min_duration", "0"), nested, never]), Level::Ok);
     }
 }

@@ -16,7 +16,8 @@ const LOG_SETTINGS: &str = "
     select s.name, coalesce(pg_catalog.current_setting(s.name, true), '')
     from pg_catalog.unnest(array['log_statement', 'log_min_duration_statement', 'log_min_duration_sample',
         'log_transaction_sample_rate', 'log_parameter_max_length', 'log_parameter_max_length_on_error', 'pgaudit.log',
-        'pgaudit.log_parameter', 'auto_explain.log_min_duration', 'auto_explain.log_parameter_max_length']) as s(name)";
+        'pgaudit.log_parameter', 'auto_explain.log_min_duration', 'auto_explain.log_parameter_max_length',
+        'auto_explain.log_nested_statements', 'auto_explain.sample_rate']) as s(name)";
 
 const VAULT: &str = "
     select (select e.extversion from pg_catalog.pg_extension e where e.extname = 'supabase_vault'),

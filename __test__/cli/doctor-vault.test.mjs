@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { breakCipher } from '../support/addon.mjs'
+import { cliEnds } from '../support/cli.mjs'
 import { breaks, examine, superuser } from '../support/doctor.mjs'
 import { addBusiness, set } from '../support/secrets.mjs'
 import { startCluster, TestCluster } from '../support/servers.mjs'
@@ -47,4 +48,23 @@ test('a wrong root key is told from a broken row', async (t) => {
   assert.equal(wrong['vault.key'].level, 'fail')
   assert.match(wrong['vault.key'].found, /not with the root key that the secrets were sealed under/)
   assert.match(wrong['cells.decrypt'].found, /values that do not decrypt: 3/)
+  assert.match(wrong['vault.key'].fix, /by a restore: bring back the old root key/)
+  assert.match(
+    wrong['vault.key'].fix,
+    /on purpose: write every value anew \(docs\/operations\.md, "The root key"\)/,
+  )
+
+  // On purpose, and every value written anew: what is left to do is the last half of the fix.
+  await set(db, one, { grok_api_key: 'one' })
+  await set(db, other, { grok_api_key: 'other', claude_api_key: 'another' })
+  const resealed = await examine(db)
+  assert.equal(resealed['cells.decrypt'].level, 'ok')
+  assert.equal(resealed['vault.key'].level, 'warn')
+  assert.match(resealed['vault.key'].found, /every value opens, but the probe that 002 sealed does not/)
+  const [, statement] = resealed['vault.key'].fix.match(
+    /: (delete from .*), then `app-secrets migrate --reapply`/,
+  )
+  await db.query(statement)
+  await cliEnds(0, db, ['migrate', '--reapply'])
+  assert.equal((await examine(db))['vault.key'].level, 'ok')
 })

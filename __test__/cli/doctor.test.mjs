@@ -23,6 +23,7 @@ onEachMajor('it says what it can before anything is migrated, and after everythi
   const checks = await examine(before)
   assert.equal(checks.ledger.level, 'warn')
   assert.match(checks.ledger.found, /not applied: 002_.*003_.*004_/)
+  assert.match(checks.ledger.why, /encrypted from 003 on/)
   assert.match(checks['plaintext.columns'].found, /values in clear: \d+, not migrated/)
   for (const migratedTo of [2, 3, 5]) {
     const db = await freshDatabase(t, major, { migratedTo, legacyData: true })

@@ -1,6 +1,6 @@
 //! Ledger, Vault, plaintext, cells, triggers, publications.
 
-use super::{Patient, Report, Verdict, some};
+use super::{Level, Patient, Report, Verdict, some};
 use crate::catalogue::SecretName;
 use crate::error::Result;
 use crate::migrate::{CONTRACT, FILES, File, Finding, triggers as shipped_triggers};
@@ -8,11 +8,17 @@ use crate::store::admin::server::{self, Canary};
 use crate::store::admin::{inspect, ledger as applied_files, pages, proof};
 
 pub(super) fn ledger(report: &mut Report, patient: &Patient) {
-    report.add(
-        "ledger",
-        "Files that were changed after they were applied, or applied by a newer package, are not what this one expects.",
-        Ok(drift(patient)),
-    );
+    let verdict = drift(patient);
+    let why = match verdict.level {
+        Level::Warn => {
+            "Keys are encrypted from 003 on; policies, versions for caches and the RPC of the services come with 004."
+        }
+        _ => {
+            "Files that were changed after they were applied, or applied by a newer package, are not what this one \
+             expects."
+        }
+    };
+    report.add("ledger", why, Ok(verdict));
 }
 
 fn drift(patient: &Patient) -> Verdict {
@@ -97,16 +103,34 @@ async fn key(patient: &mut Patient) -> Result<Verdict> {
     }
     Ok(match server::canary(&mut patient.connection).await? {
         Canary::Alive => Verdict::ok("what was sealed at the migration still opens"),
-        Canary::Dead => Verdict::fail(
-            "Vault works, but not with the root key that the secrets were sealed under",
-            "bring back the old project's root key (Supabase: restore or copy pgsodium's root key of the old project); \
-             without it every secret has to be set anew",
-        ),
+        Canary::Dead => other_key(patient).await?,
         Canary::Missing => Verdict::fail(
             "the probe that 002 sealed is gone: were Vault's rows left out of a restore?",
             "restore vault.secrets as its owner; `app-secrets verify` says what dangles. `app-secrets migrate --reapply` \
              seals a new probe",
         ),
+    })
+}
+
+/// The probe of 002 does not open. Whether everything else does tells a key that was changed on purpose, the values
+/// written anew under it, from one that is wrong.
+async fn other_key(patient: &mut Patient) -> Result<Verdict> {
+    const ANEW: &str = "delete from vault.secrets where name = 'app_secrets/canary', then `app-secrets migrate \
+                        --reapply`, which seals a new probe";
+    let lost = proof::cell_faults(&mut patient.connection).await?.undecryptable.count;
+    Ok(if lost == 0 {
+        Verdict::warn(
+            "every value opens, but the probe that 002 sealed does not: it was sealed under another root key",
+            format!("where the root key was changed on purpose: {ANEW}"),
+        )
+    } else {
+        Verdict::fail(
+            "Vault works, but not with the root key that the secrets were sealed under",
+            format!(
+                "where it was changed by a restore: bring back the old root key (Supabase: that of the old project). \
+                 Where it was changed on purpose: write every value anew (docs/operations.md, \"The root key\"), {ANEW}"
+            ),
+        )
     })
 }
 
@@ -153,9 +177,9 @@ async fn in_pages(patient: &mut Patient) -> Result<Verdict> {
     let tables = ["public.businesses", "public.business_secrets"];
     if let Some(search) = pages::search(&mut patient.connection, &tables).await? {
         return Ok(match search.found {
-            0 => Verdict::ok(format!("none of {} sealed values stands in the tables' pages", search.values)),
+            0 => Verdict::ok(format!("sealed values in the tables' pages: none of {}", search.values)),
             found => Verdict::fail(
-                format!("{found} of {} sealed values stand in the tables' pages", search.values),
+                format!("sealed values in the tables' pages: {found} of {}", search.values),
                 "app-secrets scrub",
             ),
         });
@@ -217,7 +241,7 @@ pub(super) async fn cells(report: &mut Report, patient: &mut Patient) {
         )
     } else if samples > 0 {
         Verdict::warn(
-            format!("the planner's samples (pg_stats) hold {samples} plaintext values"),
+            format!("plaintext values in the planner's samples (pg_stats): {samples}"),
             "analyze public.business_secrets",
         )
     } else {

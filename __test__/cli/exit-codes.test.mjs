@@ -40,14 +40,36 @@ test('1: an error', async (t) => {
   await cliEnds(1, { admin: db.service, service: db.service }, ['status'])
 })
 
-test('2: something is pending, or not healthy', async (t) => {
+test('2: something is due, is not healthy, or is not migrated', async (t) => {
   const db = await freshDatabase(t, 17, { migratedTo: 0, legacyData: true })
   await cliEnds(2, db, ['status'])
+  await cliEnds(2, db, ['list', nowhere])
   await cliEnds(2, db, ['verify'])
   await cliEnds(2, db, ['history'])
   const ill = await freshDatabase(t, 17)
   await ill.query('grant select on public.business_secrets to anon')
   await cliEnds(2, ill, ['doctor'])
+})
+
+test('status ends with 2 while something is due, and with 0 while it waits for a decision', async (t) => {
+  const db = await freshDatabase(t, 17, { migratedTo: 0, legacyData: true })
+  const status = async (code, next) => {
+    const { stdout } = await cliEnds(code, db, ['status', '--json'])
+    const document = JSON.parse(stdout)
+    assert.deepEqual([document.next, document.pending], [next, code === 2])
+  }
+  await status(2, 'migrate')
+  await cliEnds(0, db, ['migrate', '--to', '3'])
+  await status(2, 'migrate')
+  await cliEnds(0, db, ['migrate'])
+  await status(0, 'migrate --drop-legacy')
+  await db.query("update app_secrets.migrations set checksum = repeat('0', 64) where version = 4")
+  await status(2, 'migrate --reapply')
+  await cliEnds(0, db, ['migrate', '--reapply'])
+  await cliEnds(0, db, ['migrate', '--drop-legacy', '--yes-drop-plaintext', db.name])
+  await status(0, 'scrub')
+  await cliEnds(0, db, ['scrub', '--yes-lock-tables', db.name])
+  await status(0, null)
 })
 
 test('3: a lock that others keep, who are named without their query', async (t) => {
@@ -114,7 +136,7 @@ test('4: a rollback that could not bring everything back', async (t) => {
     'supabase_admin',
   )
   const { stdout } = await cliEnds(4, db, ['rollback'])
-  assert.match(stdout, /1 differ: app-secrets verify says where/)
+  assert.match(stdout, / 1 value differs: app-secrets verify says where/)
 })
 
 test('5: an unsafe connection', async () => {

@@ -120,7 +120,7 @@ test('scrub says so where the plaintext stands in another column too', async (t)
   await set(db, id, { gemini_api_key: 'sk-copied-marker' })
   const own = { admin: db.superuser, service: db.service }
   const { stdout } = await cliEnds(4, own, ['scrub', '--yes-lock-tables', db.name])
-  assert.match(stdout, /STILL THERE: 1 of \d+ sealed values/)
+  assert.match(stdout, /STILL THERE: of \d+ sealed values looked for, 1 stands in the pages/)
   assert.doesNotMatch(stdout, /copied/)
 })
 

@@ -23,9 +23,14 @@ Connections:
                        else DATABASE_URL, else ADMIN_DATABASE_URL
 
 Exit codes:
-  0 ok     1 error     2 pending, or not healthy     3 gave up on a lock
-  4 verification failed     5 unsafe connection     6 refused
-  130 stopped by Ctrl-C: run it again, it goes on where it stopped";
+  0    ok
+  1    an error, named on stderr
+  2    migrate, verify or rollback is due (status); a check fails (doctor); not migrated (others)
+  3    gave up on a lock, whose holder is named: run it again
+  4    verification failed: values differ, are broken, or stand in the pages; nothing was dropped
+  5    the connection would not be safe
+  6    refused: not confirmed, or not in this state; nothing was changed
+  130  stopped by Ctrl-C: run it again, it goes on where it stopped";
 
 /// Moves each business's API keys into Supabase Vault, and looks after them there.
 #[derive(Debug, Parser)]
@@ -67,7 +72,9 @@ pub(crate) struct Connection {
 pub(crate) enum Command {
     /// Show what is applied, how far the backfill is, and the next command
     ///
-    /// Only looks. Ends with 2 where something is pending: a file to apply, values that differ, a rollback to finish.
+    /// Only looks. Ends with 2 where `migrate`, `verify` or `rollback` is due: 002 to 004 not applied or edited, values
+    /// that differ, a rollback to finish. What waits for a decision, `migrate --drop-legacy` and `scrub`, is named as
+    /// the next command, and ends with 0, so that a pipeline can ask.
     Status,
 
     /// Apply 002 to 004, or drop the plaintext with --drop-legacy

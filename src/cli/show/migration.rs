@@ -2,8 +2,8 @@
 
 use super::{bytes, count, duration, moment, plural, printable, table};
 use crate::migrate::{
-    Change, FileState, Finding, Migrated, Next, PageSearch, Plan, RolledBack, ScrubPlan, Scrubbed, Status,
-    Verification,
+    CONTRACT, Change, FileState, FileStatus, Finding, Migrated, Next, PageSearch, Plan, RolledBack,
+    ScrubPlan, Scrubbed, Status, Verification,
 };
 
 /// What to type next.
@@ -27,7 +27,7 @@ pub(in crate::cli) fn status(status: &Status) -> String {
             (Some(at), Some(by)) => format!("{} by {by}", moment(at)),
             _ => String::new(),
         };
-        vec![file.file.clone(), state(file.state).to_owned(), by]
+        vec![file.file.clone(), state(file).to_owned(), by]
     });
     let mut text = vec![
         format!("database {}", printable(&status.database)),
@@ -68,8 +68,10 @@ pub(in crate::cli) fn status(status: &Status) -> String {
     text.join("\n")
 }
 
-fn state(state: FileState) -> &'static str {
-    match state {
+fn state(file: &FileStatus) -> &'static str {
+    match file.state {
+        // Nobody is late with it: when to drop is a decision.
+        FileState::Pending if file.version == CONTRACT => "not yet",
         FileState::Pending => "pending",
         FileState::Applied => "applied",
         FileState::AppliedUnchecked => "applied (unchecked)",
@@ -196,7 +198,9 @@ pub(in crate::cli) fn rolled_back(outcome: &RolledBack) -> String {
     }
     let lost = match outcome.lost {
         0 => String::new(),
-        lost => format!(" {} differ: app-secrets verify says where.", count(lost)),
+        lost => {
+            format!(" {}: app-secrets verify says where.", plural(lost, "value differs", "values differ"))
+        }
     };
     format!(
         "The plaintext columns are back, and both sides are written: {} restored in {}.{lost}",
@@ -264,10 +268,9 @@ fn searched(search: Option<&PageSearch>) -> String {
             plural(*values, "sealed value", "sealed values")
         ),
         Some(PageSearch { values, found, .. }) => format!(
-            "STILL THERE: {} of {} sealed values that were looked for stand in the pages in clear. Is there another \
-             column that holds them?",
-            count(*found),
-            count(*values)
+            "STILL THERE: of {} looked for, {} in the pages in clear. Is there another column that holds them?",
+            plural(*values, "sealed value", "sealed values"),
+            plural(*found, "stands", "stand")
         ),
     }
 }

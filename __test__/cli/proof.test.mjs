@@ -1,7 +1,7 @@
 // What verify finds, and what scrub and rollback prove.
 
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -122,6 +122,33 @@ test('scrub says so where the plaintext stands in another column too', async (t)
   const { stdout } = await cliEnds(4, own, ['scrub', '--yes-lock-tables', db.name])
   assert.match(stdout, /STILL THERE: of \d+ sealed values looked for, 1 stands in the pages/)
   assert.doesNotMatch(stdout, /copied/)
+})
+
+test('the look at the pages writes no value to a temporary file, long as they are', async (t) => {
+  const db = await freshDatabase(t, 17, { migratedTo: 5 })
+  await db.query("insert into public.businesses (name) select 'long' from generate_series(1, 60)")
+  await db.query(`
+    insert into public.business_secrets (business_id, gemini_api_key)
+    select b.id, (select string_agg(md5(random()::text), '') from generate_series(1, 200) where b.id is not null)
+    from public.businesses b`)
+  for (const [setting, value] of [
+    ['log_temp_files', '0'],
+    ['work_mem', '64kB'],
+    ['hash_mem_multiplier', '1'],
+  ]) {
+    await db.query(`alter database ${db.name} set ${setting} = '${value}'`, [], 'supabase_admin')
+  }
+  const start = statSync(db.cluster.logFile).size
+  const temporary = () => readFileSync(db.cluster.logFile).subarray(start).includes('temporary file')
+
+  const own = { admin: db.superuser, service: db.service }
+  const { search } = await cliJson(own, ['scrub', '--yes-lock-tables', db.name])
+  assert.deepEqual([search.values, search.found], [60, 0])
+  assert.ok(!temporary(), 'a temporary file was written')
+  // The control: the same values, sorted.
+  const client = await db.connect('supabase_admin')
+  await client.query('select distinct gemini_api_key from public.decrypted_business_secrets')
+  await until(temporary, 'the control in the log')
 })
 
 test('scrub without the right to read pages says that it proves nothing', async (t) => {

@@ -38,6 +38,10 @@ const FILES: &str = "
 
 /// Looks for sealed values, as many as `$1`, in files `$2` of sizes `$3`. Neither leaves the server. Chunks overlap by
 /// the longest value that is looked for.
+///
+/// What a query sorts, hashes or keeps may be written to temporary files, so it sorts and keeps references alone: a
+/// value is decrypted anew for each chunk, which costs little beside the search through it, and a chunk is read by the
+/// row that it is searched in.
 const SEARCH: &str = "
     with cells as (
         select s.business_id, c.name, c.reference
@@ -52,19 +56,26 @@ const SEARCH: &str = "
         where c.reference is not null
         order by pg_catalog.hashtext(c.reference)
         limit $1
-    ), needles as materialized (
-        select distinct pg_catalog.convert_to(r.value, 'UTF8') as bytes
-        from cells c
-        cross join lateral (select app_secrets.reveal(c.business_id, c.name, c.reference) as value) r
-        where pg_catalog.length(r.value) between 8 and 8000
     )
-    select (select pg_catalog.count(*) from needles), (
-        select pg_catalog.count(distinct n.bytes)
-        from unnest($2::text[], $3::bigint[]) as f(path, size)
-        cross join lateral pg_catalog.generate_series(0, f.size - 1, 1048576) as g(start)
-        cross join lateral (
-            select pg_catalog.pg_read_binary_file(f.path, g.start, 1048576 + 32000) as bytes offset 0) c
-        join needles n on pg_catalog.position(c.bytes, n.bytes) > 0)";
+    select (
+        select pg_catalog.count(*) from cells c
+        where pg_catalog.length(app_secrets.reveal(c.business_id, c.name, c.reference)) between 8 and 8000
+    ), (
+        select pg_catalog.count(distinct found.reference)
+        from (
+            select pg_catalog.unnest((
+                select pg_catalog.array_agg(c.reference)
+                from cells c
+                cross join lateral (
+                    select app_secrets.reveal(c.business_id, c.name, c.reference) as value offset 0) r
+                where pg_catalog.length(r.value) between 8 and 8000
+                    and pg_catalog.position(chunk.bytes, pg_catalog.convert_to(r.value, 'UTF8')) > 0
+            )) as reference
+            from unnest($2::text[], $3::bigint[]) as f(path, size)
+            cross join lateral pg_catalog.generate_series(0, f.size - 1, 1048576) as g(start)
+            cross join lateral (
+                select pg_catalog.pg_read_binary_file(f.path, g.start, 1048576 + 32000) as bytes offset 0) chunk
+        ) found)";
 
 /// How much comparing a look at the pages may cost: bytes times values.
 const BUDGET: i64 = 1_000_000_000;

@@ -8,6 +8,10 @@ use crate::error::{Error, Result};
 /// The longest value, in bytes of UTF-8 after trimming.
 pub const MAX_BYTES: usize = 65_536;
 
+/// The longest that is looked at, in UTF-16 units with the white space around it: sixteen times [`MAX_BYTES`], so that
+/// padding never decides, and nobody has a gigabyte copied to be told that it is no key.
+pub const MAX_UNTRIMMED: usize = 1_048_576;
+
 /// The white space that JavaScript's `String.prototype.trim` removes, which is not quite Unicode's:
 /// it knows the byte order mark and does not know NEXT LINE.
 /// <https://tc39.es/ecma262/#sec-white-space>

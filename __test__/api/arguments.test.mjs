@@ -192,6 +192,23 @@ test('bad input', async (t) => {
     }
   })
 
+  await t.test(
+    'white space around a value counts up to a million characters, and not towards its bound',
+    async () => {
+      const own = await addBusiness(db)
+      const longest = 'x'.repeat(65_536)
+      for (const value of [longest.padEnd(140_000, ' \n'), longest.padStart(1_048_576, '\u2003')]) {
+        await secrets.set(own, 'grok_api_key', value)
+        assert.equal(await secrets.get(own, 'grok_api_key'), longest)
+      }
+      assert.equal(await secrets.set(own, 'grok_api_key', ' '.repeat(1_048_576)), 2)
+      for (const value of [`${longest}y`.padEnd(140_000), 'x'.padEnd(1_048_577), ' '.repeat(1_048_577)]) {
+        await refuses(() => secrets.set(own, 'grok_api_key', value), 'INVALID_VALUE', { says: /65,536/ })
+      }
+      assert.equal(await secrets.get(own, 'grok_api_key'), null)
+    },
+  )
+
   await t.test('objects without a prototype, getters and frozen objects do as well as literals', async () => {
     const own = await addBusiness(db)
     const bare = Object.assign(Object.create(null), { grok_api_key: 'bare' })

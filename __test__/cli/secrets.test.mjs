@@ -34,6 +34,18 @@ test('a value comes from stdin or a file, and goes out only with --reveal', asyn
   assert.equal((await clear(db, id)).grok_api_key, `${value}-2`)
 })
 
+test('white space around a value does not count, and what is too long to read is refused, not cut', async (t) => {
+  const db = await freshDatabase(t, 17)
+  const id = await addBusiness(db)
+  const input = value.padEnd(3_000_000)
+  await cliEnds(0, db, ['set', id, 'grok_api_key'], { input })
+  assert.equal((await clear(db, id)).grok_api_key, value)
+  const file = temporaryFile(t, 'key', `another${' '.repeat(4_200_000)}end`)
+  const { stderr } = await cliEnds(1, db, ['set', id, 'grok_api_key', '--file', file])
+  assert.match(stderr, /more than 4 MiB/)
+  assert.equal((await clear(db, id)).grok_api_key, value)
+})
+
 test('a value as an argument is refused, whatever it looks like, and never repeated', async (t) => {
   const db = await freshDatabase(t, 17)
   const id = await addBusiness(db)

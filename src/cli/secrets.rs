@@ -171,10 +171,17 @@ impl Context<'_> {
     }
 }
 
-/// All of it, in memory that is wiped, without growing through copies.
+/// All of it, in memory that is wiped; what a value needs at most is there from the start, as growing leaves copies.
 fn read_text(mut source: impl Read) -> Result<Zeroizing<String>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(128 * 1024));
-    source.by_ref().take(MOST).read_to_end(&mut bytes).map_err(|error| unreadable("the value", &error))?;
+    let read = source.by_ref().take(MOST + 1).read_to_end(&mut bytes);
+    let length = read.map_err(|error| unreadable("the value", &error))?;
+    if u64::try_from(length).is_ok_and(|length| length > MOST) {
+        // Cut off, it would be another value.
+        return Err(Error::InvalidValue {
+            why: "there are more than 4 MiB of it: a key is far shorter".into(),
+        });
+    }
     let text = std::str::from_utf8(&bytes)
         .map_err(|_| Error::InvalidValue { why: "the value is not UTF-8: a key is text".into() })?;
     Ok(Zeroizing::new(text.to_owned()))

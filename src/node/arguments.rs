@@ -52,10 +52,11 @@ pub(super) fn secret_value(argument: &Unknown) -> Result<Option<SecretString>> {
     if js::kind(argument) == ValueType::Null {
         return Ok(None);
     }
-    // White space around a value is trimmed before it is measured, hence the margin.
-    match js::text(argument, 2 * value::MAX_BYTES) {
+    match js::text(argument, value::MAX_UNTRIMMED) {
         Text::NotAString => refuse("must be a string, or null to clear it"),
-        Text::TooLong => refuse("is longer than 65,536 bytes of UTF-8, more than any provider's key"),
+        Text::TooLong => refuse(
+            "is longer than 1,048,576 characters, white space included; a key has at most 65,536 bytes of UTF-8",
+        ),
         Text::NotUnicode => refuse("is not Unicode: it holds half a surrogate pair"),
         Text::Plain(text) => value::normalise(&text),
     }

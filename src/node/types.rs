@@ -41,7 +41,7 @@ pub enum SecretName {
 ///
 /// - `INVALID_ARGUMENT`: the call itself is wrong; nothing was sent.
 /// - `UNKNOWN_SECRET`: no secret has that name; the message names those that may have been meant.
-/// - `INVALID_VALUE`: not a string or null, longer than 65,536 bytes of UTF-8, with a NUL or half a surrogate pair.
+/// - `INVALID_VALUE`: not a string or null, longer than 65,536 bytes of UTF-8 once trimmed, with a NUL or half a surrogate pair.
 /// - `BUSINESS_NOT_FOUND`: the business does not exist.
 /// - `PERMISSION_DENIED`: the login is refused, or is no member of `app_secrets_service`.
 /// - `VERSION_CONFLICT`: somebody else wrote in between; nothing was changed.

@@ -2,6 +2,8 @@
 
 try {
   module.exports = require('./binding.js')
+  // No function can be called that, an export can.
+  module.exports.delete = module.exports.deleteSecret
 } catch (error) {
   throw explained(error)
 }

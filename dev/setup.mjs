@@ -74,7 +74,25 @@ function buildAddon() {
   step(`building the addon (${release ? 'release' : 'debug'}; the first time takes minutes)`, () =>
     run(process.execPath, args, { env }),
   )
+  finishDeclarations()
   recordBuild(hash)
+}
+
+/** What napi cannot say of index.js and of classes that only we make, and says of its own loader. */
+function finishDeclarations() {
+  const file = join(root, 'index.d.ts')
+  const edits = [
+    [/\/\*\*(?:(?!\*\/).)*?\*\/\nexport declare const __napiBindingTarget: [^\n]*\n\n/s, ''],
+    [/^export declare class \w+ \{\n/gm, '$&  private constructor()\n'],
+    [/\n*$/, '\n\nexport { deleteSecret as delete }\n'],
+  ]
+  let text = readFileSync(file, 'utf8')
+  for (const [pattern, replacement] of edits) {
+    if (!pattern.test(text)) throw new Error(`index.d.ts has nothing like ${pattern}: has napi changed?`)
+    pattern.lastIndex = 0
+    text = text.replace(pattern, replacement)
+  }
+  writeFileSync(file, text)
 }
 
 /** Built from this very content, or since the last change (somebody ran cargo or napi themselves). */

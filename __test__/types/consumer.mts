@@ -1,9 +1,11 @@
 // A service in TypeScript: what must compile, and what must not. Compiled by types.test.mjs, never run.
 
+import * as everything from '@app/secrets'
 import secretsModule, {
   type BusinessApiKeys,
   type ConnectOptions,
   connect,
+  delete as deleteByName,
   deleteSecret,
   type ErrorCode,
   type GoogleTokens,
@@ -88,7 +90,10 @@ export async function writes(secrets: Secrets, id: string) {
   await secrets.setMany(id, { grok: 'x' })
   // @ts-expect-error a value is a string or null
   await secrets.setMany(id, { grok_api_key: 7 })
-  await deleteSecret(id, 'grok_api_key')
+  for (const remove of [deleteSecret, deleteByName, secretsModule.delete, everything.delete]) {
+    same<typeof remove, typeof deleteSecret>(true)
+    await remove(id, 'grok_api_key')
+  }
 }
 
 export async function consumers(secrets: Secrets, id: string, provider: Provider) {
@@ -119,6 +124,15 @@ export async function consumers(secrets: Secrets, id: string, provider: Provider
   const done = await secrets.close()
   same<typeof done, void>(true)
   return { key, tokens, set, ...((await secrets.getSmsApiKey(id)) ? {} : {}) }
+}
+
+export function impostors() {
+  // @ts-expect-error only `connect` makes a client
+  new everything.Secrets()
+  // @ts-expect-error only `watch` makes a watcher
+  new everything.Watcher()
+  // @ts-expect-error the loader's own
+  return everything.__napiBindingTarget
 }
 
 export async function failures(id: string): Promise<ErrorCode> {

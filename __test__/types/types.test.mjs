@@ -65,7 +65,14 @@ const declared = (kind) =>
     .sort()
 
 test('every function and class that is exported is declared, and the other way round', () => {
-  assert.deepEqual([...declared('function'), ...declared('class')].sort(), exported.toSorted())
+  const [, original, alias] = declarations.match(/^export \{ (\w+) as (\w+) \}$/m)
+  assert.equal(addon[original], addon[alias])
+  assert.deepEqual([...declared('function'), ...declared('class'), alias].sort(), exported.toSorted())
+})
+
+test('nothing of the loader is declared', () => {
+  assert.deepEqual([...declared('const'), ...declared('enum')], [])
+  assert.doesNotMatch(declarations, /napiBinding|runCli/)
 })
 
 test('every method that a class has is declared, and the other way round', () => {

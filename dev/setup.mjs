@@ -1,10 +1,11 @@
 // Brings a checkout to where everything runs: packages, PostgreSQL's links, the addon. Says one line for each thing it
 // does and nothing when there is nothing to do. Only Node's built-ins, because it runs before `npm ci` has.
 //
-// node dev/setup.mjs [--no-build | --debug | --release]
+// node dev/setup.mjs [--no-build | --debug | --release] [OPTION…]
 //   --no-build   leave the addon alone
 //   --debug      build the addon, whether or not it looks up to date
 //   --release    the same with optimisations, as it is published
+//   OPTION…      goes to `napi build`: --target TRIPLE
 
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -14,7 +15,9 @@ import { homedir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { majors, makeLinks, packagedDir, root } from './binaries.mjs'
 
-const flags = new Set(process.argv.slice(2))
+const known = ['--no-build', '--debug', '--release']
+const flags = new Set(process.argv.slice(2).filter((argument) => known.includes(argument)))
+const napiOptions = process.argv.slice(2).filter((argument) => !known.includes(argument))
 const buildStamp = join(root, 'target', 'addon-stamp.json')
 
 try {
@@ -70,12 +73,14 @@ function buildAddon() {
     '--platform',
     ...loader,
     ...(release ? ['--release'] : []),
+    ...napiOptions,
   ]
   step(`building the addon (${release ? 'release' : 'debug'}; the first time takes minutes)`, () =>
     run(process.execPath, args, { env }),
   )
   finishDeclarations()
-  recordBuild(hash)
+  // One for another platform says nothing of ours.
+  if (!napiOptions.length) recordBuild(hash)
 }
 
 /** What napi cannot say of index.js and of classes that only we make, and says of its own loader. */

@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { requests, secretColumns, send } from '../../dev/postgrest.mjs'
 import { freshDatabase, majors } from '../support/cluster.mjs'
 import { businesses, recognizer, seed, users } from './access-fixture.mjs'
-import { preamble, requests, secretColumns } from './postgrest-sql.mjs'
 
 const { A, B, C, D } = businesses
 const table = 'business_secrets'
@@ -32,18 +32,9 @@ async function scene(t, major) {
 
     /** Sends a request; gives its body, or the SQLSTATE that it failed with. */
     async send(who, request) {
-      await client.query('begin isolation level read committed read write')
       try {
-        await client.query(preamble(tokens[who]))
-        const [row] = (await client.query(request)).rows
-        await client.query('commit')
-        return {
-          body: row.body,
-          count: Number(row.page_total),
-          inserted: row.response_inserted,
-        }
+        return await send(client, tokens[who], request)
       } catch (error) {
-        await client.query('rollback')
         if (!error.code) throw error
         for (const part of [error.message, error.detail, error.hint, error.where])
           assert.equal(recognize(part ?? ''), '')
@@ -112,7 +103,7 @@ claim(
   'a select gives a tenant its own references from the table, and its own plaintext from the view',
   async (it) => {
     for (const [who, own] of Object.entries({ owner: ['A', 'C'], other: ['B'], service: ['A', 'B', 'C'] })) {
-      const stored = await it.send(who, requests.select(table, {}))
+      const stored = await it.send(who, requests.select(table))
       assert.deepEqual(
         stored.body.map((one) => one.gemini_api_key).sort(),
         own.map((l) => it.references[l][0]).sort(),
@@ -128,7 +119,7 @@ claim(
       asked.body.map((one) => one.business_id),
       [B],
     )
-    await refused(it, 'anon', requests.select(table, {}))
+    await refused(it, 'anon', requests.select(table))
     await refused(it, 'anon', requests.select(view, {}))
   },
 )

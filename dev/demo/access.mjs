@@ -1,7 +1,7 @@
 // Step 4: what must be refused, each with what the database answered: an SQLSTATE, or how many rows it let go.
 
+import { requests, send } from '../postgrest.mjs'
 import { outcome } from './context.mjs'
-import { insert, remove, request, select, update } from './postgrest.mjs'
 
 const DENIED = '42501'
 
@@ -25,18 +25,19 @@ export async function accessIsRefused(demo) {
   report.claim('while the owner reads the own row as ever', own.count === 1, '1 row')
 }
 
-const mine = (table, { id }) => select(table, { where: { business_id: id } })
+const upsert = { resolution: 'merge-duplicates' }
+const mine = (table, { id }) => requests.select(table, { filters: { business_id: id } })
 
 async function otherTenants(demo, victim, attacker) {
-  const where = { business_id: victim.id }
+  const filters = { business_id: victim.id }
   const stolen = { gemini_api_key: 'overwritten-by-a-stranger' }
   const attempts = [
     ['selects from the table', mine('business_secrets', victim), 0],
     ['selects from the view', mine('decrypted_business_secrets', victim), 0],
-    ['updates', update('business_secrets', stolen, { where }), 0],
-    ['deletes', remove('business_secrets', { where }), 0],
-    ['inserts', insert('business_secrets', { ...where, ...stolen }), DENIED],
-    ['upserts', insert('business_secrets', { ...where, ...stolen }, { onConflict: 'business_id' }), DENIED],
+    ['updates', requests.update('business_secrets', stolen, { filters }), 0],
+    ['deletes', requests.delete('business_secrets', { filters }), 0],
+    ['inserts', requests.insert('business_secrets', { ...filters, ...stolen }), DENIED],
+    ['upserts', requests.insert('business_secrets', { ...filters, ...stolen }, upsert), DENIED],
   ]
   for (const [what, statement, expected] of attempts) {
     const found = await answer(demo, 'authenticated', { sub: attacker.ownerId }, statement)
@@ -45,9 +46,9 @@ async function otherTenants(demo, victim, attacker) {
   const everything = await demo.request(
     'authenticated',
     { sub: attacker.ownerId },
-    select('decrypted_business_secrets'),
+    requests.select('decrypted_business_secrets'),
   )
-  const foreign = everything.rows.filter(({ business_id: id }) => !ownedBy(demo, attacker.ownerId).has(id))
+  const foreign = everything.body.filter(({ business_id: id }) => !ownedBy(demo, attacker.ownerId).has(id))
   demo.report.claim(
     'another tenant who asks for all rows gets the own ones',
     foreign.length === 0,
@@ -90,9 +91,9 @@ async function stolenReference(demo, victim, attacker) {
     await demo.request(
       'authenticated',
       claims,
-      insert('business_secrets', { business_id: attacker.id, ...row }, { onConflict: 'business_id' }),
+      requests.insert('business_secrets', { business_id: attacker.id, ...row }, upsert),
     )
-    const { rows: found } = await demo.request(
+    const { body: found } = await demo.request(
       'authenticated',
       claims,
       mine('decrypted_business_secrets', attacker),
@@ -140,7 +141,7 @@ async function asReplica({ admin }, { id }) {
 
 async function answer(demo, role, claims, statement) {
   try {
-    return (await request(demo.api, { role, claims }, statement)).count
+    return (await send(demo.api, { role, claims }, statement)).count
   } catch (error) {
     if (!error.code) throw error
     return error.code

@@ -9,7 +9,7 @@ import pg from 'pg'
 import { createLegacyTables, legacyBusiness, loadLegacyData, normalised } from '../legacy-data.mjs'
 import { createServiceLogin } from '../migrate.mjs'
 import { startPostgres } from '../postgres.mjs'
-import { request } from './postgrest.mjs'
+import { send } from '../postgrest.mjs'
 
 const cli = fileURLToPath(new URL('../../bin/app-secrets.js', import.meta.url))
 
@@ -64,8 +64,8 @@ export class Demo {
   }
 
   /** A request as PostgREST sends it for a signed-in user, anon or service_role. */
-  request(role, claims, statement) {
-    return request(this.api, { role, claims }, statement)
+  request(role, claims, request) {
+    return send(this.api, { role, claims }, request)
   }
 
   /** Rows of the migration role's query. */

@@ -1,7 +1,7 @@
 // Steps 5 and 6: writes by those who do not use the addon.
 
 import { isDeepStrictEqual } from 'node:util'
-import { insert, select } from './postgrest.mjs'
+import { requests } from '../postgrest.mjs'
 
 /** Step 5. */
 export async function upsertFromTheBrowser(demo) {
@@ -19,11 +19,11 @@ export async function upsertFromTheBrowser(demo) {
   const { count } = await demo.request(
     'authenticated',
     claims,
-    insert('business_secrets', rows, { onConflict: 'business_id' }),
+    requests.insert('business_secrets', rows, { resolution: 'merge-duplicates' }),
   )
   report.claim('two rows are updated and a new one is inserted, in one request', count === 3, `${count} rows`)
 
-  const { rows: sealed } = await demo.request('authenticated', claims, select('business_secrets'))
+  const { body: sealed } = await demo.request('authenticated', claims, requests.select('business_secrets'))
   const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
   const written = sealed.filter(({ business_id: id }) => rows.some((row) => row.business_id === id))
   report.claim(
@@ -31,7 +31,11 @@ export async function upsertFromTheBrowser(demo) {
     written.length === 3 && written.every((row) => uuid.test(row.gemini_api_key)),
   )
 
-  const { rows: clear } = await demo.request('authenticated', claims, select('decrypted_business_secrets'))
+  const { body: clear } = await demo.request(
+    'authenticated',
+    claims,
+    requests.select('decrypted_business_secrets'),
+  )
   const value = (row, name) => clear.find(({ business_id: id }) => id === row.business_id)[name]
   report.claim(
     'the view gives the owner the values, trimmed; null cleared one',
@@ -42,9 +46,9 @@ export async function upsertFromTheBrowser(demo) {
   await demo.request(
     'authenticated',
     claims,
-    insert('business_secrets', written, { onConflict: 'business_id' }),
+    requests.insert('business_secrets', written, { resolution: 'merge-duplicates' }),
   )
-  const { rows: again } = await demo.request('authenticated', claims, select('business_secrets'))
+  const { body: again } = await demo.request('authenticated', claims, requests.select('business_secrets'))
   report.claim('rows that were read and are written back change nothing', isDeepStrictEqual(again, sealed))
   const after = await vaultRows(demo)
   report.claim(

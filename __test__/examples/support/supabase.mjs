@@ -2,7 +2,7 @@
 // transaction as the role of the key and with the claims of the token. Nothing of the database is made up.
 
 import pg from 'pg'
-import { insert, remove, request, select, update } from '../../../dev/demo/postgrest.mjs'
+import { requests, send } from '../../../dev/postgrest.mjs'
 
 /** Test tokens: unsigned, since checking the signature is the API's part. */
 export const tokenFor = (userId) =>
@@ -16,15 +16,15 @@ export function createClient(url, key, { global: { headers = {} } = {} } = {}) {
   const token = headers.Authorization?.replace(/^Bearer /, '')
   const claims = token ? JSON.parse(Buffer.from(token.split('.')[1], 'base64url')) : {}
   const caller = { role: token ? 'authenticated' : key, claims }
-  return { from: (table) => new Query(table, (statement) => send(url, caller, statement)) }
+  return { from: (table) => new Query(table, (request) => answer(url, caller, request)) }
 }
 
-async function send(url, caller, statement) {
+async function answer(url, caller, request) {
   const client = new pg.Client({ connectionString: url })
   await client.connect()
   try {
-    const { rows } = await request(client, caller, statement)
-    return { data: rows, error: null }
+    const { body } = await send(client, caller, request)
+    return { data: body, error: null }
   } catch (error) {
     if (!error.code) throw error
     return { data: null, error: { code: error.code, message: error.message } }
@@ -36,9 +36,9 @@ async function send(url, caller, statement) {
 class Query {
   #table
   #send
-  #make = select
-  #argument = {}
-  #where = {}
+  #make
+  #isRead = false
+  #filters = {}
   #single = false
 
   constructor(table, send) {
@@ -47,28 +47,30 @@ class Query {
   }
 
   select(columns = '*') {
-    this.#argument = { columns: columns.split(',').map((name) => name.trim()) }
-    return this
+    this.#isRead = true
+    const names = columns.split(',').map((name) => name.trim())
+    return this.#as((filters) => requests.select(this.#table, { columns: names, filters }))
   }
 
   insert(rows) {
-    return this.#write(insert, rows)
+    return this.#as(() => requests.insert(this.#table, rows))
   }
 
   upsert(rows, { onConflict }) {
-    return this.#write((table, values) => insert(table, values, { onConflict }), rows)
+    const options = { resolution: 'merge-duplicates', onConflict: [onConflict] }
+    return this.#as(() => requests.insert(this.#table, rows, options))
   }
 
   update(row) {
-    return this.#write(update, row)
+    return this.#as((filters) => requests.update(this.#table, row, { filters }))
   }
 
   delete() {
-    return this.#write((table, _none, options) => remove(table, options))
+    return this.#as((filters) => requests.delete(this.#table, { filters }))
   }
 
   eq(column, value) {
-    this.#where[column] = value
+    this.#filters[column] = value
     return this
   }
 
@@ -82,19 +84,14 @@ class Query {
     return this.#run().then(resolve, reject)
   }
 
-  #write(make, rows) {
+  #as(make) {
     this.#make = make
-    this.#argument = rows
     return this
   }
 
   async #run() {
-    const statement =
-      this.#make === select
-        ? select(this.#table, { ...this.#argument, where: this.#where })
-        : this.#make(this.#table, this.#argument, { where: this.#where })
-    const { data, error } = await this.#send(statement)
+    const { data, error } = await this.#send(this.#make(this.#filters))
     if (error) return { data: null, error }
-    return { data: this.#make !== select ? null : this.#single ? (data[0] ?? null) : data, error: null }
+    return { data: !this.#isRead ? null : this.#single ? (data[0] ?? null) : data, error: null }
   }
 }

@@ -6,35 +6,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-const AFTER_HELP: &str = "\
-The way of a migration, each step as often as you like:
-  app-secrets doctor                  is the database fit for it?
-  app-secrets migrate                 from now on both places are written; everything is in Vault
-  app-secrets verify                  the proof
-  (move the code to the new place)
-  app-secrets migrate --drop-legacy   the plaintext columns go
-  app-secrets scrub                   and leave the tables' pages
-  (rotate the keys at their providers)
-
-Connections:
-  ADMIN_DATABASE_URL   the migration role, directly and not through a transaction pooler: for
-                       status, migrate, verify, scrub, rollback, doctor, history
-  APP_SECRETS_URL      the service login: for list, get, set, unset, import;
-                       else DATABASE_URL, else ADMIN_DATABASE_URL
-
-Exit codes:
-  0    ok
-  1    an error, named on stderr
-  2    migrate, verify or rollback is due (status); a check fails (doctor); not migrated (others)
-  3    gave up on a lock, whose holder is named: run it again
-  4    verification failed: values differ, are broken, or stand in the pages; nothing was dropped
-  5    the connection would not be safe
-  6    refused: not confirmed, or not in this state; nothing was changed
-  130  stopped by Ctrl-C: run it again, it goes on where it stopped";
+use super::help;
 
 /// Moves each business's API keys into Supabase Vault, and looks after them there.
 #[derive(Debug, Parser)]
-#[command(name = "app-secrets", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
+#[command(name = "app-secrets", version, after_help = help::ALL, disable_help_subcommand = true)]
 pub(crate) struct Arguments {
     /// Print one JSON document (with "version": 1) instead of text. It never holds a value
     #[arg(long, global = true)]
@@ -72,9 +48,10 @@ pub(crate) struct Connection {
 pub(crate) enum Command {
     /// Show what is applied, how far the backfill is, and the next command
     ///
-    /// Only looks. Ends with 2 where `migrate`, `verify` or `rollback` is due: 002 to 004 not applied or edited, values
-    /// that differ, a rollback to finish. What waits for a decision, `migrate --drop-legacy` and `scrub`, is named as
-    /// the next command, and ends with 0, so that a pipeline can ask.
+    /// Only looks. `migrate`, `verify` or `rollback` is due where 002 to 004 are not applied or edited, values differ, or
+    /// a rollback was not finished. What waits for a decision, `migrate --drop-legacy` and `scrub`, is named as the next
+    /// command, and is not due: a pipeline can ask.
+    #[command(after_help = help::STATUS)]
     Status,
 
     /// Apply 002 to 004, or drop the plaintext with --drop-legacy
@@ -82,38 +59,44 @@ pub(crate) enum Command {
     /// Safe on a live system: locks are held for milliseconds, and a lock that is not to be had within a second is
     /// tried for again later. The backfill commits batch by batch. Stopped or killed at any point, it goes on where it
     /// was. Two at once is fine too: one works, the other waits.
+    #[command(after_help = help::MIGRATE)]
     Migrate(Migrate),
 
     /// Prove that every plaintext value is in Vault, and that nothing there is broken
     ///
-    /// Compares row by row and value by value, inside the database; prints counts and ids, never values. Ends with 4
-    /// where anything is wrong.
+    /// Compares row by row and value by value, inside the database; prints counts and ids, never values.
+    #[command(after_help = help::VERIFY)]
     Verify,
 
     /// Rewrite the tables so that dropped plaintext leaves their pages
     ///
     /// Uses VACUUM FULL, which locks each table for readers and writers while it is rewritten; pg_repack does the same
     /// without. Then lists the keys to rotate at their providers: WAL, backups and replicas keep the plaintext.
+    #[command(after_help = help::SCRUB)]
     Scrub(Scrub),
 
     /// Bring the plaintext columns back from Vault
     ///
     /// After --drop-legacy: puts the columns back with the sync, so that both sides are written, and fills them in
     /// batches. Before it, the columns are still there and written, and nothing is done.
+    #[command(after_help = help::ROLLBACK)]
     Rollback(Batches),
 
     /// Check everything that keeps the secrets safe: each with why it matters, and the fix
     ///
-    /// Only looks. With APP_SECRETS_URL set it checks that login too. Ends with 2 where a check fails.
+    /// Only looks. With APP_SECRETS_URL set it checks that login too.
+    #[command(after_help = help::DOCTOR)]
     Doctor,
 
     /// List a business's secrets, masked
+    #[command(after_help = help::LIST)]
     List {
         /// businesses.id
         business: String,
     },
 
     /// Show one secret of a business, masked unless --reveal is given
+    #[command(after_help = help::GET)]
     Get {
         /// businesses.id
         business: String,
@@ -125,11 +108,11 @@ pub(crate) enum Command {
     },
 
     /// Set one secret of a business: the value comes from stdin, a file, or a prompt without echo
-    ///
-    /// For example: pass show gemini | app-secrets set BUSINESS gemini_api_key
+    #[command(after_help = help::SET)]
     Set(Set),
 
     /// Clear one secret of a business
+    #[command(after_help = help::UNSET)]
     Unset {
         /// businesses.id
         business: String,
@@ -143,9 +126,11 @@ pub(crate) enum Command {
     /// Set several secrets of a business from a .env file, all or none
     ///
     /// Maps variables to names (GEMINI_API_KEY, XAI_API_KEY, ANTHROPIC_API_KEY, …), shows a masked plan, and asks.
+    #[command(after_help = help::IMPORT)]
     Import(Import),
 
     /// Show who changed what, newest first
+    #[command(after_help = help::HISTORY)]
     History {
         /// Only this business (businesses.id)
         business: Option<String>,
@@ -158,8 +143,7 @@ pub(crate) enum Command {
     },
 
     /// Print a completion script for a shell
-    ///
-    /// For example: app-secrets completions bash > /etc/bash_completion.d/app-secrets
+    #[command(after_help = help::COMPLETIONS)]
     Completions { shell: clap_complete::Shell },
 }
 

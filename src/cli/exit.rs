@@ -8,7 +8,7 @@ use crate::error::{Code, Error};
 pub(crate) enum Exit {
     Ok = 0,
     Failed = 1,
-    /// Pending, or not healthy.
+    /// Something is due, a check fails, or nothing is migrated yet.
     Pending = 2,
     LockTimeout = 3,
     VerificationFailed = 4,

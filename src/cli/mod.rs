@@ -6,6 +6,7 @@ mod args;
 mod commands;
 mod envfile;
 mod exit;
+mod help;
 mod progress;
 mod refusal;
 mod secrets;

@@ -1,0 +1,141 @@
+//! What stands below the options in each command's help: examples, and what its exit codes mean.
+
+pub(super) const ALL: &str = "\
+The way of a migration, each step as often as you like:
+  app-secrets doctor                  is the database fit for it?
+  app-secrets migrate                 from now on both places are written; everything is in Vault
+  app-secrets verify                  the proof
+  (move the code to the new place)
+  app-secrets migrate --drop-legacy   the plaintext columns go
+  app-secrets scrub                   and leave the tables' pages
+  (rotate the keys at their providers)
+
+Connections:
+  ADMIN_DATABASE_URL   the migration role, directly and not through a transaction pooler: for
+                       status, migrate, verify, scrub, rollback, doctor, history
+  APP_SECRETS_URL      the service login: for list, get, set, unset, import;
+                       else DATABASE_URL, else ADMIN_DATABASE_URL
+
+Exit codes:
+  0    ok
+  1    an error, named on stderr
+  2    status: migrate, verify or rollback is due; doctor: a check fails;
+       others: not migrated
+  3    gave up on a lock, whose holder is named: run it again
+  4    values differ, are broken, or stand in the pages; nothing was dropped
+  5    the connection would not be safe
+  6    refused: not confirmed, or not in this state; nothing was changed
+  130  stopped by Ctrl-C: run it again, it goes on where it stopped";
+
+pub(super) const STATUS: &str = "\
+Examples:
+  app-secrets status
+  app-secrets status --json | jq -r .next
+
+Exit codes:
+  0  nothing is due     2  migrate, verify or rollback is due
+  6  refused: a newer package migrated this database";
+
+pub(super) const MIGRATE: &str = "\
+Examples:
+  app-secrets migrate --dry-run                   what is there to do
+  app-secrets migrate --to 2                      the first step alone
+  app-secrets migrate --batch 50 --pause-ms 200   gently
+  app-secrets migrate --drop-legacy               asks for the database's name
+  app-secrets migrate --drop-legacy --yes-drop-plaintext=NAME   in a pipeline
+
+Exit codes:
+  0  done     3  gave up on a lock     4  values differ: nothing was dropped
+  6  refused: not confirmed, or not in this state     130  stopped: run it again";
+
+pub(super) const VERIFY: &str = "\
+Examples:
+  app-secrets verify
+  app-secrets verify --json | jq .mismatched
+
+Exit codes:
+  0  proved     2  not migrated yet     4  something differs or is broken";
+
+pub(super) const SCRUB: &str = "\
+Examples:
+  app-secrets scrub --dry-run                which tables, and about how long each is locked
+  app-secrets scrub                          asks for the database's name
+  app-secrets scrub --yes-lock-tables=NAME   in a pipeline
+
+Exit codes:
+  0  done     3  gave up on a lock     4  a value still stands in the pages
+  6  refused: not confirmed, or 005 is not applied     130  stopped: run it again";
+
+pub(super) const ROLLBACK: &str = "\
+Examples:
+  app-secrets rollback
+  app-secrets rollback --batch 50 --pause-ms 200   gently
+
+Exit codes:
+  0  restored, or nothing to restore     3  gave up on a lock
+  4  some values could not be restored     130  stopped: run it again";
+
+pub(super) const DOCTOR: &str = "\
+Examples:
+  app-secrets doctor
+  app-secrets doctor --json | jq '.checks[] | select(.level == \"fail\")'
+
+Exit codes:
+  0  no check fails; there may be warnings     2  a check fails";
+
+pub(super) const LIST: &str = "\
+Examples:
+  app-secrets list 3f2504e0-4f89-41d3-9a0c-0305e82c3301
+
+Exit codes:
+  0  ok     1  no such business, or another error     2  not migrated";
+
+pub(super) const GET: &str = "\
+Examples:
+  app-secrets get BUSINESS gemini_api_key
+  app-secrets get BUSINESS gemini_api_key --reveal | wl-copy
+
+Exit codes:
+  0  ok     1  does not decrypt, not set (with --reveal), or another error
+  2  not migrated";
+
+pub(super) const SET: &str = "\
+Examples:
+  app-secrets set BUSINESS gemini_api_key                   asks, without echo
+  pass show gemini | app-secrets set BUSINESS gemini_api_key
+  app-secrets set BUSINESS gemini_api_key --file key.txt --expected-version 3
+
+Exit codes:
+  0  set     1  not a value, another version, or another error     2  not migrated
+  6  refused: a value on the command line";
+
+pub(super) const UNSET: &str = "\
+Examples:
+  app-secrets unset BUSINESS gemini_api_key
+  app-secrets unset BUSINESS gemini_api_key --expected-version 3
+
+Exit codes:
+  0  cleared     1  another version, or another error     2  not migrated";
+
+pub(super) const IMPORT: &str = "\
+Examples:
+  app-secrets import .env --business BUSINESS --dry-run   the plan, masked
+  app-secrets import .env --business BUSINESS             the plan, then asks
+  sops -d env.enc | app-secrets import - --business BUSINESS --yes
+
+Exit codes:
+  0  all are set     1  not such a file, a race with another, or another error
+  2  not migrated     6  refused: not confirmed; nothing was changed";
+
+pub(super) const HISTORY: &str = "\
+Examples:
+  app-secrets history                                      of all businesses
+  app-secrets history BUSINESS --name gemini_api_key --limit 5
+
+Exit codes:
+  0  ok     1  an error     2  not migrated";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  app-secrets completions bash > /etc/bash_completion.d/app-secrets
+  app-secrets completions zsh > ~/.zfunc/_app-secrets";

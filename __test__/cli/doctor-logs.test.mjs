@@ -26,6 +26,23 @@ for (const [setting, value, level] of [
   )
 }
 
+test("logs: what a service's login alone is given", async (t) => {
+  const db = await freshDatabase(t, 17)
+  const configure = (setting, value) =>
+    db.query(`alter role app_service in database ${db.name} set ${setting} = '${value}'`, [], superuser)
+  await configure('log_parameter_max_length', '0')
+  await configure('log_statement', 'all')
+  await finds(db, 'logs', 'ok', /no setting prints/)
+  await configure('log_parameter_max_length', '-1')
+  const { fix } = await finds(
+    db,
+    'logs',
+    'fail',
+    /^for app_service: parameters are printed: log_statement = all$/,
+  )
+  assert.match(fix, /alter role app_service reset/)
+})
+
 test('logs: auto_explain of nested statements prints values, however short parameters are cut', async (t) => {
   const db = await freshDatabase(t, 17)
   const configure = (setting, value) =>

@@ -160,7 +160,13 @@ async fn judge_service(config: Option<&Config>) -> Result<Verdict> {
 }
 
 pub(super) async fn logs(report: &mut Report, patient: &mut Patient) {
-    let verdict = server::log_settings(&mut patient.connection).await.map(|settings| logged(&settings));
+    let verdict = match server::log_settings(&mut patient.connection).await {
+        Ok(settings) => {
+            let logins = server::login_settings(&mut patient.connection).await;
+            logins.map(|logins| worst_logged(&settings, &logins))
+        }
+        Err(fault) => Err(fault),
+    };
     report.add(
         "logs",
         "Values travel as bind parameters; a log that has them is a copy of the secrets that nobody guards.",
@@ -168,11 +174,34 @@ pub(super) async fn logs(report: &mut Report, patient: &mut Patient) {
     );
 }
 
+/// What goes for all, unless it is worse for a login that has settings of its own.
+fn worst_logged(settings: &[(String, String)], logins: &[(String, String, String)]) -> Verdict {
+    let mut worst = logged(settings);
+    for own in logins.chunk_by(|(one, ..), (other, ..)| one == other) {
+        let login = &own[0].0;
+        // The last of a name is found first.
+        let own = own.iter().rev().map(|(_, name, value)| (name.clone(), value.to_ascii_lowercase()));
+        let effective: Vec<(String, String)> = own.chain(settings.iter().cloned()).collect();
+        let found = logged(&effective);
+        if found.level > worst.level {
+            worst = Verdict {
+                found: format!("for {login}: {}", found.found),
+                fix: Some(format!(
+                    "as a superuser: alter role {login} reset …, for what \\drds of psql shows of it"
+                )),
+                ..found
+            };
+        }
+    }
+    worst
+}
+
 fn logged(settings: &[(String, String)]) -> Verdict {
     let setting = |name: &str| {
         let found = settings.iter().find(|(known, _)| known == name);
         found.map_or("", |(_, value)| value.as_str())
     };
+    let is_on = |name: &str| matches!(setting(name), "on" | "true" | "yes" | "1");
     let is_off = |name: &str| matches!(setting(name), "" | "none");
     let prints_parameters = setting("log_parameter_max_length") != "0";
 
@@ -185,7 +214,7 @@ fn logged(settings: &[(String, String)]) -> Verdict {
         }
         match setting("log_min_duration_statement") {
             "" | "-1" => {}
-            "0" => always.push("log_min_duration_statement = 0".to_owned()),
+            "0" | "0ms" | "0s" => always.push("log_min_duration_statement = 0".to_owned()),
             limit => sometimes.push(format!("log_min_duration_statement = {limit}")),
         }
         for name in ["log_min_duration_sample", "log_transaction_sample_rate"] {
@@ -202,13 +231,13 @@ fn logged(settings: &[(String, String)]) -> Verdict {
             setting("log_parameter_max_length_on_error")
         ));
     }
-    if !is_off("pgaudit.log") && setting("pgaudit.log_parameter") == "on" {
+    if !is_off("pgaudit.log") && is_on("pgaudit.log_parameter") {
         always.push("pgaudit.log_parameter = on".to_owned());
     }
     let explains = !matches!(setting("auto_explain.log_min_duration"), "" | "-1")
         && setting("auto_explain.sample_rate") != "0";
     // The plans of the statements inside our functions hold values as constants, which no length cuts.
-    let is_nested = explains && setting("auto_explain.log_nested_statements") == "on";
+    let is_nested = explains && is_on("auto_explain.log_nested_statements");
     if is_nested {
         always.push("auto_explain.log_nested_statements = on".to_owned());
     }
@@ -249,6 +278,32 @@ mod tests {
     }
 
     #[test]
+    fn a_login_s_own_settings_are_judged_with_those_that_go_for_all() {
+        let own = |settings: &[(&str, &str, &str)]| -> Vec<(String, String, String)> {
+            settings
+                .iter()
+                .map(|(login, name, value)| ((*login).into(), (*name).into(), (*value).into()))
+                .collect()
+        };
+        let all = [("log_statement".to_owned(), "none".to_owned())];
+        assert_eq!(worst_logged(&all, &own(&[("ada", "work_mem", "1GB")])).level, Level::Ok);
+        let logins = own(&[
+            ("ada", "log_statement", "none"),
+            ("maya", "log_statement", "none"),
+            ("maya", "log_statement", "ALL"),
+            ("zoe", "log_min_duration_statement", "10000"),
+        ]);
+        let worst = worst_logged(&all, &logins);
+        assert_eq!(
+            (worst.level, worst.found.as_str()),
+            (Level::Fail, "for maya: parameters are printed: log_statement = all")
+        );
+        assert_eq!(worst_logged(&all, &logins[3..]).level, Level::Warn);
+        let short = own(&[("maya", "log_statement", "all"), ("maya", "log_parameter_max_length", "0")]);
+        assert_eq!(worst_logged(&all, &short).level, Level::Ok);
+    }
+
+    #[test]
     fn each_setting_that_prints_parameters_is_found() {
         let judge = |changed: &[(&str, &str)]| {
             let mut settings = vec![
@@ -281,6 +336,10 @@ mod tests {
         assert_eq!(judge(&[nested]), Level::Ok);
         assert_eq!(judge(&[("auto_explain.log_min_duration", "-1"), nested]), Level::Ok);
         assert_eq!(judge(&[("auto_explain.log_min_duration", "1s"), short, nested]), Level::Fail);
+        assert_eq!(
+            judge(&[("auto_explain.log_min_duration", "0"), ("auto_explain.log_nested_statements", "true")]),
+            Level::Fail
+        );
         let never = ("auto_explain.sample_rate", "0");
         assert_eq!(judge(&[("auto_explain.log_min_duration", "0"), nested, never]), Level::Ok);
     }

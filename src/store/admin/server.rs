@@ -93,6 +93,23 @@ pub(crate) async fn clock(connection: &mut PgConnection) -> Answer<i64> {
     Ok(connection.fetch_one(CLOCK).await?.try_get(0)?)
 }
 
+/// What logins are given instead of the server's and the database's settings, by login and name, as it was written
+/// down; what goes for this database comes last, and wins.
+const LOGIN_SETTINGS: &str = "
+    select r.rolname::text, pg_catalog.split_part(c.setting, '=', 1),
+        pg_catalog.substr(c.setting, pg_catalog.strpos(c.setting, '=') + 1)
+    from pg_catalog.pg_db_role_setting s
+    join pg_catalog.pg_roles r on r.oid = s.setrole
+    cross join pg_catalog.unnest(s.setconfig) as c(setting)
+    left join pg_catalog.pg_database d on d.oid = s.setdatabase
+    where r.rolcanlogin and (s.setdatabase = 0 or d.datname = pg_catalog.current_database())
+    order by r.rolname, s.setdatabase";
+
+pub(crate) async fn login_settings(connection: &mut PgConnection) -> Answer<Vec<(String, String, String)>> {
+    let rows = connection.fetch_all(LOGIN_SETTINGS).await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
+}
+
 /// Settings by name; empty where the server does not know one.
 pub(crate) async fn log_settings(connection: &mut PgConnection) -> Answer<Vec<(String, String)>> {
     pairs(&connection.fetch_all(LOG_SETTINGS).await?)

@@ -26,12 +26,12 @@ comment on table vault.secrets is 'Table with encrypted `secret` column for stor
 
 -- Bodies of the SQL-standard kind: names are resolved here, once, and the planner inlines the calls. The path becomes
 -- part of the body, where only the owner can change it: a setting of the session's would let anybody choose the key.
--- Only the definer functions below may call these.
+-- Only the definer functions below may call these. Volatile, as what it calls is: declared stable it would not be inlined.
 do $$
 begin
     execute pg_catalog.format(
         'create function vault._root_key() returns bytea
-            language sql stable
+            language sql volatile
             return pg_catalog.pg_read_binary_file(%L, 0, 32)',
         pg_catalog.current_setting('vault.root_key_file')
     );
@@ -68,28 +68,35 @@ revoke all on function vault._crypto_aead_det_noncegen() from public;
 alter table vault.secrets alter column nonce set default vault._crypto_aead_det_noncegen();
 
 -- Message layout: 32 bytes of HMAC-SHA-256, then an OpenPGP message (AES-256; the passphrase is a random 256-bit key,
--- so that stretching it would only cost time).
+-- so that stretching it would only cost time). The key is handed in: it is a file, and a caller reads it once.
+create function vault._encrypt(root_key bytea, message bytea, additional bytea, nonce bytea) returns bytea
+    language plpgsql volatile
+as $$
+declare
+    ciphertext constant bytea := extensions.pgp_sym_encrypt_bytea(
+        message, vault._cipher_key(root_key), 's2k-mode=0, cipher-algo=aes256, compress-algo=0');
+begin
+    return vault._tag(root_key, additional, nonce, ciphertext) || ciphertext;
+end
+$$;
+revoke all on function vault._encrypt(bytea, bytea, bytea, bytea) from public;
+
 create function vault._crypto_aead_det_encrypt(
     message bytea, additional bytea, key_id bigint, context bytea default 'pgsodium', nonce bytea default null
 ) returns bytea
     language plpgsql volatile security definer set search_path = ''
 as $$
-declare
-    root_key bytea := vault._root_key();
-    ciphertext bytea;
 begin
-    if message is null then
-        return null;
-    end if;
-    ciphertext := extensions.pgp_sym_encrypt_bytea(
-        message,
-        vault._cipher_key(root_key),
-        's2k-mode=0, cipher-algo=aes256, compress-algo=0'
-    );
-    return vault._tag(root_key, additional, nonce, ciphertext) || ciphertext;
+    return vault._encrypt(vault._root_key(), message, additional, nonce);
 end
 $$;
 revoke all on function vault._crypto_aead_det_encrypt(bytea, bytea, bigint, bytea, bytea) from public;
+
+create function vault._is_authentic(root_key bytea, message bytea, additional bytea, nonce bytea) returns boolean
+    language sql immutable
+    return pg_catalog.substr(message, 1, 32)
+        is not distinct from vault._tag(root_key, additional, nonce, pg_catalog.substr(message, 33));
+revoke all on function vault._is_authentic(bytea, bytea, bytea, bytea) from public;
 
 create function vault._crypto_aead_det_decrypt(
     message bytea, additional bytea, key_id bigint, context bytea default 'pgsodium', nonce bytea default null
@@ -98,17 +105,15 @@ create function vault._crypto_aead_det_decrypt(
 as $$
 declare
     root_key bytea;
-    ciphertext bytea;
 begin
     if message is null then
         return null;
     end if;
     root_key := vault._root_key();
-    ciphertext := pg_catalog.substr(message, 33);
-    if vault._tag(root_key, additional, nonce, ciphertext) is distinct from pg_catalog.substr(message, 1, 32) then
+    if not vault._is_authentic(root_key, message, additional, nonce) then
         raise exception 'vault: invalid ciphertext' using errcode = 'data_exception';
     end if;
-    return extensions.pgp_sym_decrypt_bytea(ciphertext, vault._cipher_key(root_key));
+    return extensions.pgp_sym_decrypt_bytea(pg_catalog.substr(message, 33), vault._cipher_key(root_key));
 end
 $$;
 revoke all on function vault._crypto_aead_det_decrypt(bytea, bytea, bigint, bytea, bytea) from public;
@@ -143,25 +148,17 @@ create function vault.create_secret(
     language plpgsql security definer set search_path = ''
 as $$
 declare
-    new_id uuid := pg_catalog.gen_random_uuid();
-    new_nonce bytea := vault._crypto_aead_det_noncegen();
+    new_id constant uuid := pg_catalog.gen_random_uuid();
+    new_nonce constant bytea := extensions.gen_random_bytes(16);
+    ciphertext constant bytea := vault._encrypt(
+        vault._root_key(),
+        pg_catalog.convert_to(new_secret, 'utf8'),
+        pg_catalog.convert_to(new_id::text, 'utf8'),
+        new_nonce
+    );
 begin
     insert into vault.secrets (id, name, description, nonce, secret)
-    values (
-        new_id,
-        new_name,
-        new_description,
-        new_nonce,
-        pg_catalog.encode(
-            vault._crypto_aead_det_encrypt(
-                message := pg_catalog.convert_to(new_secret, 'utf8'),
-                additional := pg_catalog.convert_to(new_id::text, 'utf8'),
-                key_id := 0,
-                nonce := new_nonce
-            ),
-            'base64'
-        )
-    );
+    values (new_id, new_name, new_description, new_nonce, pg_catalog.encode(ciphertext, 'base64'));
     return new_id;
 end
 $$;
@@ -176,24 +173,27 @@ create function vault.update_secret(
 ) returns void
     language plpgsql security definer set search_path = ''
 as $$
+declare
+    root_key constant bytea := vault._root_key();
+    additional constant bytea := pg_catalog.convert_to(secret_id::text, 'utf8');
+    row_nonce bytea;
+    old_message bytea;
+    new_message bytea;
 begin
+    select s.nonce, pg_catalog.decode(s.secret, 'base64') into row_nonce, old_message
+    from vault.secrets as s where s.id = secret_id;
+    if not found then
+        return;
+    end if;
     -- The real one reads the old value first, so a row that cannot be decrypted cannot be updated either.
-    perform d.decrypted_secret from vault.decrypted_secrets as d where d.id = secret_id;
+    if not vault._is_authentic(root_key, old_message, additional, row_nonce) then
+        raise exception 'vault: invalid ciphertext' using errcode = 'data_exception';
+    end if;
+    new_message := vault._encrypt(root_key, pg_catalog.convert_to(new_secret, 'utf8'), additional, row_nonce);
 
     update vault.secrets as s
     set
-        secret = case
-            when new_secret is null then s.secret
-            else pg_catalog.encode(
-                vault._crypto_aead_det_encrypt(
-                    message := pg_catalog.convert_to(new_secret, 'utf8'),
-                    additional := pg_catalog.convert_to(s.id::text, 'utf8'),
-                    key_id := 0,
-                    nonce := s.nonce
-                ),
-                'base64'
-            )
-        end,
+        secret = coalesce(pg_catalog.encode(new_message, 'base64'), s.secret),
         name = coalesce(new_name, s.name),
         description = coalesce(new_description, s.description),
         updated_at = pg_catalog.now()

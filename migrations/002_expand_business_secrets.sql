@@ -205,6 +205,22 @@ begin
 end $$;
 revoke all on function app_secrets.normalize(text) from public, anon, authenticated, service_role;
 
+-- supabase_vault (0.3.1) names types without their schema in functions that run as a superuser: a caller's temporary
+-- domain named `text` would run its CHECK there.
+create or replace function app_secrets.refuse_temporary_types() returns void
+    language plpgsql set search_path = ''
+as $$
+begin
+    if exists (
+        select from pg_catalog.pg_type t
+        join pg_catalog.pg_type b on b.typname = t.typname and b.typnamespace = 'pg_catalog'::pg_catalog.regnamespace
+        where t.typnamespace = pg_catalog.pg_my_temp_schema()) then
+        raise exception 'this session has temporary types named like built-in ones' using errcode = 'insufficient_privilege',
+            hint = 'Drop them, or write secrets over another connection.';
+    end if;
+end $$;
+revoke all on function app_secrets.refuse_temporary_types() from public, anon, authenticated, service_role;
+
 -- Stores a value in the cell's Vault row and gives its reference; `changed` tells whether it was another value before.
 -- create_secret() writes what it is given to heap and WAL before it encrypts, so it is only ever given ''.
 create or replace function app_secrets.seal(
@@ -215,14 +231,8 @@ declare
     v_cell constant pg_catalog.text := 'business_secrets/' || p_business_id || '/' || p_name;
     v_id pg_catalog.uuid := (select s.id from vault.secrets s where s.name = v_cell);
 begin
-    -- supabase_vault (0.3.1) names types without their schema in functions that run as a superuser: a caller's temporary
-    -- domain named `text` would run its CHECK there.
-    if pg_catalog.pg_my_temp_schema() <> 0 and exists (
-        select from pg_catalog.pg_type t
-        join pg_catalog.pg_type b on b.typname = t.typname and b.typnamespace = 'pg_catalog'::pg_catalog.regnamespace
-        where t.typnamespace = pg_catalog.pg_my_temp_schema()) then
-        raise exception 'this session has temporary types named like built-in ones' using errcode = 'insufficient_privilege',
-            hint = 'Drop them, or write secrets over another connection.';
+    if pg_catalog.pg_my_temp_schema() <> 0 then
+        perform app_secrets.refuse_temporary_types();
     end if;
     if v_id is not null then
         begin
@@ -369,6 +379,7 @@ declare
     v_patch pg_catalog.jsonb := '{}';
     v_set pg_catalog.text[] := '{}';
     v_cleared pg_catalog.text[] := '{}';
+    v_own pg_catalog.text[];
     v_conflict boolean := false;
     v_name pg_catalog.text;
     v_value pg_catalog.text;
@@ -396,7 +407,7 @@ begin
             continue;
         end if;
         -- Untouched, or a row that was read and is written back.
-        continue when v_value = v_before and v_value ~ c_reference;
+        continue when v_before is not null and v_value = v_before and v_value ~ c_reference;
 
         if tg_op = 'UPDATE' and v_pending <> '{}' then
             if v_pending ? v_value then
@@ -407,10 +418,17 @@ begin
             end if;
         end if;
         -- Only this cell's own reference counts as one. Any other text, another cell's reference included, is a value.
-        if v_value ~ c_reference and exists (
-            select from vault.secrets s
-            where s.id = v_value::pg_catalog.uuid and s.name = 'business_secrets/' || new.business_id || '/' || v_name) then
-            v_patch := v_patch || pg_catalog.jsonb_build_object(v_name, v_value);
+        -- The row's are looked up together, and only where something looks like one: a plain key costs no lookup.
+        if v_own is null and pg_catalog.octet_length(v_value) = 36 then
+            v_own := array(
+                select c.name
+                from pg_catalog.unnest(tg_argv) as c(name)
+                cross join lateral (
+                    select s.id from vault.secrets s
+                    where s.name = 'business_secrets/' || new.business_id || '/' || c.name offset 0) s
+                where s.id::pg_catalog.text = v_new ->> c.name);
+        end if;
+        if v_name = any (v_own) then
             if v_before is null and not v_conflict then
                 v_set := v_set || v_name;
             end if;

@@ -31,34 +31,27 @@ begin
         'global_sms_api_key', 'whatsapp_api_key', 'google_access_token', 'google_refresh_token']);
 end $$;
 
--- What a business's plaintext columns hold and its sealed cells lack: {name: normalised value}, NULL for nothing.
-create or replace function app_secrets.legacy_cells_to_fill(p_business jsonb, p_sealed jsonb) returns jsonb
-    language plpgsql immutable set search_path = ''
-as $$
-begin
-    return (
-        select pg_catalog.jsonb_object_agg(c.name, c.value)
-        from (
-            select n.name, app_secrets.normalize(p_business ->> n.name) as value
-            from pg_catalog.unnest(array[
-                'gemini_api_key', 'grok_api_key', 'claude_api_key', 'youtube_api_key', 'kling_access_key',
-                'kling_secret_key', 'global_sms_api_key', 'whatsapp_api_key']) as n(name)
-            where p_business ->> n.name is not null and p_sealed ->> n.name is null
-        ) c
-        where c.value is not null);
-end $$;
-revoke all on function app_secrets.legacy_cells_to_fill(jsonb, jsonb) from public, anon, authenticated, service_role;
-
 -- Businesses whose plaintext is not in the sealed table yet; at most p_limit of them.
 create or replace function app_secrets.businesses_to_fill(p_limit integer) returns setof uuid
     language plpgsql stable set search_path = ''
 as $$
 begin
+    -- The columns went with 005.
+    if exists (select from app_secrets.migrations m where m.version = 5) then
+        return;
+    end if;
     return query
         select b.id
         from public.businesses b
         left join public.business_secrets s on s.business_id = b.id
-        where app_secrets.legacy_cells_to_fill(pg_catalog.to_jsonb(b), pg_catalog.to_jsonb(s)) is not null
+        where (s.gemini_api_key is null and app_secrets.normalize(b.gemini_api_key::pg_catalog.text) is not null)
+            or (s.grok_api_key is null and app_secrets.normalize(b.grok_api_key::pg_catalog.text) is not null)
+            or (s.claude_api_key is null and app_secrets.normalize(b.claude_api_key::pg_catalog.text) is not null)
+            or (s.youtube_api_key is null and app_secrets.normalize(b.youtube_api_key::pg_catalog.text) is not null)
+            or (s.kling_access_key is null and app_secrets.normalize(b.kling_access_key::pg_catalog.text) is not null)
+            or (s.kling_secret_key is null and app_secrets.normalize(b.kling_secret_key::pg_catalog.text) is not null)
+            or (s.global_sms_api_key is null and app_secrets.normalize(b.global_sms_api_key::pg_catalog.text) is not null)
+            or (s.whatsapp_api_key is null and app_secrets.normalize(b.whatsapp_api_key::pg_catalog.text) is not null)
         limit p_limit;
 end $$;
 revoke all on function app_secrets.businesses_to_fill(integer) from public, anon, authenticated, service_role;
@@ -110,8 +103,10 @@ begin
             select from app_secrets.secret_versions v where v.business_id = p_business_id and v.name = p_name) then
             perform app_secrets.record_changes(p_business_id, array[p_name], '{}');
             -- A blank one is cleared here, by the trigger.
-            update public.business_secrets s set google_drive_folder_id = s.google_drive_folder_id
-            where s.business_id = p_business_id and p_name = 'google_drive_folder_id';
+            if p_name = 'google_drive_folder_id' and app_secrets.normalize(v_stored) is distinct from v_stored then
+                update public.business_secrets s set google_drive_folder_id = s.google_drive_folder_id
+                where s.business_id = p_business_id;
+            end if;
         end if;
         return;
     end if;
@@ -137,28 +132,106 @@ begin
 end $$;
 revoke all on function app_secrets.seal_google_cell(uuid, text) from public, anon, authenticated, service_role;
 
--- Writes what the business's sealed cells lack; gives their number, or NULL where somebody holds the business locked.
-create or replace function app_secrets.fill_business(p_business_id uuid) returns integer
-    language plpgsql set search_path = ''
+-- A plaintext value as it is sealed; NULL for a blank one.
+create or replace function app_secrets.legacy_value(p_business_id uuid, p_name text, p_value text) returns text
+    language plpgsql immutable set search_path = ''
 as $$
 declare
-    v_business pg_catalog.jsonb;
-    v_cells pg_catalog.jsonb;
+    v_value constant pg_catalog.text := app_secrets.normalize(p_value);
 begin
-    select pg_catalog.to_jsonb(b) into v_business
-    from public.businesses b where b.id = p_business_id for key share skip locked;
-    if not found then
-        return null;
+    if pg_catalog.octet_length(v_value) > 65536 then
+        raise exception '% of business % is % bytes long; at most 65536 are allowed',
+            p_name, p_business_id, pg_catalog.octet_length(v_value) using errcode = 'AS002';
     end if;
-    v_cells := app_secrets.legacy_cells_to_fill(
-        v_business, (select pg_catalog.to_jsonb(s) from public.business_secrets s where s.business_id = p_business_id));
-    if v_cells is null then
-        return 0;
-    end if;
-    perform app_secrets.write_cells(p_business_id, v_cells);
-    return (select pg_catalog.count(*) from pg_catalog.jsonb_object_keys(v_cells));
+    return v_value;
 end $$;
-revoke all on function app_secrets.fill_business(uuid) from public, anon, authenticated, service_role;
+revoke all on function app_secrets.legacy_value(uuid, text, text) from public, anon, authenticated, service_role;
+
+-- Writes what the sealed cells of these businesses lack, and leaves out businesses that somebody holds locked; the caller
+-- holds the sync lock. All of them in one statement: values go from the plaintext column to Vault as arguments, past every
+-- sort and store of the executor, and the row trigger meets references that are the cells' own.
+-- `offset 0`, no `exists` (it may be hashed) and no sequential scan: each look-up goes by key, since a plan that is made
+-- while the tables are empty is still in use when they are full.
+create or replace function app_secrets.fill_businesses(p_ids uuid[], out businesses integer, out secrets integer)
+    language plpgsql set search_path = '' set enable_seqscan = off
+as $$
+declare
+    v_ids pg_catalog.uuid[];
+begin
+    if pg_catalog.pg_my_temp_schema() <> 0 then
+        perform app_secrets.refuse_temporary_types();
+    end if;
+    select coalesce(pg_catalog.array_agg(l.id), '{}') into v_ids
+    from (
+        select b.id from public.businesses b where b.id = any (p_ids) order by b.id for key share skip locked) l;
+    businesses := pg_catalog.cardinality(v_ids);
+    with filled as materialized (
+        select f.*
+        from pg_catalog.unnest(v_ids) as l(id)
+        cross join lateral (
+            select l.id,
+                pg_catalog.max(r.reference::pg_catalog.text) filter (where n.name = 'gemini_api_key') as gemini_api_key,
+                pg_catalog.max(r.reference::pg_catalog.text) filter (where n.name = 'grok_api_key') as grok_api_key,
+                pg_catalog.max(r.reference::pg_catalog.text) filter (where n.name = 'claude_api_key') as claude_api_key,
+                pg_catalog.max(r.reference::pg_catalog.text) filter (where n.name = 'youtube_api_key') as youtube_api_key,
+                pg_catalog.max(r.reference::pg_catalog.text) filter (where n.name = 'kling_access_key') as kling_access_key,
+                pg_catalog.max(r.reference::pg_catalog.text) filter (where n.name = 'kling_secret_key') as kling_secret_key,
+                pg_catalog.max(r.reference::pg_catalog.text) filter (where n.name = 'global_sms_api_key') as global_sms_api_key,
+                pg_catalog.max(r.reference::pg_catalog.text) filter (where n.name = 'whatsapp_api_key') as whatsapp_api_key
+            from (
+                select c.name, app_secrets.legacy_value(l.id, c.name, c.legacy) as value
+                from (select b.* from public.businesses b where b.id = l.id offset 0) b
+                left join lateral (
+                    select s.* from public.business_secrets s where s.business_id = l.id offset 0) s on true
+                cross join lateral (values
+                    ('gemini_api_key', b.gemini_api_key::pg_catalog.text, s.gemini_api_key),
+                    ('grok_api_key', b.grok_api_key::pg_catalog.text, s.grok_api_key),
+                    ('claude_api_key', b.claude_api_key::pg_catalog.text, s.claude_api_key),
+                    ('youtube_api_key', b.youtube_api_key::pg_catalog.text, s.youtube_api_key),
+                    ('kling_access_key', b.kling_access_key::pg_catalog.text, s.kling_access_key),
+                    ('kling_secret_key', b.kling_secret_key::pg_catalog.text, s.kling_secret_key),
+                    ('global_sms_api_key', b.global_sms_api_key::pg_catalog.text, s.global_sms_api_key),
+                    ('whatsapp_api_key', b.whatsapp_api_key::pg_catalog.text, s.whatsapp_api_key)
+                ) as c(name, legacy, reference)
+                where c.legacy is not null and c.reference is null
+                offset 0
+            ) n
+            cross join lateral (
+                select 'business_secrets/' || l.id || '/' || n.name as cell offset 0) c
+            cross join lateral (
+                -- As app_secrets.seal does it, which is left with cells whose Vault row is there already.
+                select case
+                    when (select s.id from vault.secrets s where s.name = c.cell) is not null
+                        then (app_secrets.seal(l.id, n.name, n.value)).reference::pg_catalog.uuid
+                    else vault.create_secret('', c.cell, 'Cell of public.business_secrets: write there, not here')
+                end as reference
+                offset 0) r
+            cross join lateral vault.update_secret(r.reference, n.value) as done
+            where n.value is not null
+            having pg_catalog.count(*) > 0
+        ) f
+    ), written as (
+        insert into public.business_secrets as s (
+            business_id, gemini_api_key, grok_api_key, claude_api_key, youtube_api_key, kling_access_key,
+            kling_secret_key, global_sms_api_key, whatsapp_api_key)
+        select f.* from filled f
+        on conflict (business_id) do update set
+            gemini_api_key = coalesce(s.gemini_api_key, excluded.gemini_api_key),
+            grok_api_key = coalesce(s.grok_api_key, excluded.grok_api_key),
+            claude_api_key = coalesce(s.claude_api_key, excluded.claude_api_key),
+            youtube_api_key = coalesce(s.youtube_api_key, excluded.youtube_api_key),
+            kling_access_key = coalesce(s.kling_access_key, excluded.kling_access_key),
+            kling_secret_key = coalesce(s.kling_secret_key, excluded.kling_secret_key),
+            global_sms_api_key = coalesce(s.global_sms_api_key, excluded.global_sms_api_key),
+            whatsapp_api_key = coalesce(s.whatsapp_api_key, excluded.whatsapp_api_key)
+    )
+    select coalesce(pg_catalog.sum(pg_catalog.num_nonnulls(
+        f.gemini_api_key, f.grok_api_key, f.claude_api_key, f.youtube_api_key,
+        f.kling_access_key, f.kling_secret_key, f.global_sms_api_key, f.whatsapp_api_key)), 0)
+    into secrets
+    from filled f;
+end $$;
+revoke all on function app_secrets.fill_businesses(uuid[]) from public, anon, authenticated, service_role;
 
 -- One batch, to be committed by the caller: up to p_limit businesses after the checkpoint; then those that were locked or
 -- came around the triggers; then the Google cells. `finished` once nothing is found, `waiting` when what is left is locked.
@@ -172,7 +245,6 @@ declare
     v_last pg_catalog.uuid;
     v_ids pg_catalog.uuid[];
     v_names pg_catalog.text[];
-    v_filled integer;
 begin
     businesses := 0;
     secrets := 0;
@@ -195,18 +267,13 @@ begin
     if v_phase = 'businesses' or pg_catalog.cardinality(v_ids) > 0 then
         perform app_secrets.lock_sync();
         perform pg_catalog.set_config('app_secrets.origin', 'backfill', true);
-        foreach v_last in array v_ids loop
-            v_filled := app_secrets.fill_business(v_last);
-            waiting := waiting or v_filled is null;
-            businesses := businesses + (v_filled is not null)::integer;
-            secrets := secrets + coalesce(v_filled, 0);
-        end loop;
+        select f.businesses, f.secrets into businesses, secrets from app_secrets.fill_businesses(v_ids) f;
         perform pg_catalog.set_config('app_secrets.origin', '', true);
         update app_secrets.backfill_progress p set
-            last_id = coalesce(v_last, p.last_id), rows_done = p.rows_done + businesses,
+            last_id = coalesce(v_ids[pg_catalog.cardinality(v_ids)], p.last_id), rows_done = p.rows_done + businesses,
             finished = p.finished or pg_catalog.cardinality(v_ids) < p_limit, updated_at = pg_catalog.clock_timestamp()
         where p.phase = 'businesses';
-        waiting := waiting and v_phase is null and businesses = 0;
+        waiting := v_phase is null and businesses = 0;
         return;
     end if;
 

@@ -366,8 +366,8 @@ const onBodies = [
     name: 'takes any reference for its own',
     sql: rewrite(
       'app_secrets.seal_row()',
-      "and s.name = 'business_secrets/' || new.business_id || '/' || v_name",
-      '',
+      "s.name = 'business_secrets/' || new.business_id || '/' || c.name",
+      'true',
     ),
     caughtBy: 'a reference to another cell is stored as text',
   },
@@ -376,8 +376,8 @@ const onBodies = [
     name: 'takes whatever looks like a reference for one',
     sql: rewrite(
       'app_secrets.seal_row()',
-      'if v_value ~ c_reference and exists (',
-      'if v_value ~ c_reference or exists (',
+      'if v_name = any (v_own) then',
+      'if v_name = any (v_own) or v_value ~ c_reference then',
     ),
     caughtBy: 'a reference to another cell is stored as text',
   },

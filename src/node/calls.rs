@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::arguments as argument;
 use super::js;
 use super::results::{Plain, Shared, Values, Versions};
-use super::settle::{Promise, settle, settled};
+use super::settle::{Promise, at_once, settle};
 use super::types::{BusinessApiKeys, GoogleTokens, IntegrationStatus, KlingCredentials, ListedSecret};
 use crate::catalogue::SecretName;
 use crate::client::Client;
@@ -42,7 +42,7 @@ fn get_one<'env>(
     name: SecretName,
 ) -> Promise<'env> {
     if let Some(value) = cached(&client, business, || Some(name)) {
-        return settled(env, value.map(Shared));
+        return at_once(env, value.map(Shared));
     }
     let target = target(client, business);
     settle(env, async move {
@@ -72,7 +72,7 @@ pub(super) fn get<'env>(
     name: &Unknown,
 ) -> Promise<'env> {
     if let Some(value) = cached(&client, business, || js::short(name, |name| name.parse().ok())) {
-        return settled(env, value.map(Shared));
+        return at_once(env, value.map(Shared));
     }
     let (target, name) = (target(client, business), argument::secret_name(name));
     settle(env, async move {
@@ -160,7 +160,7 @@ pub(super) fn get_provider_key<'env>(
 ) -> Promise<'env> {
     let name = || js::short(provider, |provider| provider.parse().ok()).map(Provider::secret);
     if let Some(value) = cached(&client, business, name) {
-        return settled(env, value.map(Shared));
+        return at_once(env, value.map(Shared));
     }
     let (target, provider) = (target(client, business), argument::provider(provider));
     settle(env, async move {

@@ -7,6 +7,7 @@ use std::ptr;
 
 use napi::bindgen_prelude::{FromNapiValue, ToNapiValue, Unknown};
 use napi::{Env, JsError, JsValue, ValueType, sys};
+use secrecy::{ExposeSecret, SecretString};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::{Code, Error, Result};
@@ -185,6 +186,26 @@ pub(super) fn clear_exception(env: sys::napi_env) {
     let mut exception = ptr::null_mut();
     // SAFETY: `env` is that of the current thread.
     unsafe { sys::napi_get_and_clear_last_exception(env, &raw mut exception) };
+}
+
+/// A secret, as a string or null. Keys are ASCII as a rule, which V8 takes over without decoding it.
+pub(super) fn secret(env: sys::napi_env, value: Option<&SecretString>) -> napi::Result<sys::napi_value> {
+    let mut made = ptr::null_mut();
+    let Some(text) = value.map(ExposeSecret::expose_secret) else {
+        // SAFETY: `env` is that of the current thread.
+        napi::check_status!(unsafe { sys::napi_get_null(env, &raw mut made) })?;
+        return Ok(made);
+    };
+    let length = isize::try_from(text.len()).unwrap_or(isize::MAX);
+    // SAFETY: likewise, and the text is valid for its length. What is ASCII is Latin-1 as well.
+    napi::check_status!(unsafe {
+        if text.is_ascii() {
+            sys::napi_create_string_latin1(env, text.as_ptr().cast(), length, &raw mut made)
+        } else {
+            sys::napi_create_string_utf8(env, text.as_ptr().cast(), length, &raw mut made)
+        }
+    })?;
+    Ok(made)
 }
 
 /// Milliseconds since 1970, as a Date.

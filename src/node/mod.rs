@@ -11,6 +11,7 @@ pub mod secrets;
 pub mod admin;
 pub mod admin_types;
 mod arguments;
+pub mod cached;
 mod calls;
 #[cfg(feature = "cli")]
 pub mod cli;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use napi::bindgen_prelude::ToNapiValue;
 use napi::{JsValue, sys};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use super::js;
 use crate::client;
@@ -18,8 +18,7 @@ pub struct Plain(pub(super) SecretString);
 
 impl ToNapiValue for Plain {
     unsafe fn to_napi_value(env: sys::napi_env, value: Self) -> napi::Result<sys::napi_value> {
-        // SAFETY: the caller's.
-        unsafe { <&str>::to_napi_value(env, value.0.expose_secret()) }
+        js::secret(env, Some(&value.0))
     }
 }
 
@@ -28,8 +27,7 @@ pub struct Shared(pub(super) Arc<SecretString>);
 
 impl ToNapiValue for Shared {
     unsafe fn to_napi_value(env: sys::napi_env, value: Self) -> napi::Result<sys::napi_value> {
-        // SAFETY: the caller's.
-        unsafe { <&str>::to_napi_value(env, value.0.expose_secret()) }
+        js::secret(env, Some(&value.0))
     }
 }
 

@@ -28,6 +28,10 @@ pub fn connect<'env>(env: &'env Env, options: Unknown) -> Promise<'env> {
 }
 
 impl Secrets {
+    pub(super) fn shared(&self) -> &Client {
+        &self.inner
+    }
+
     #[expect(clippy::unnecessary_wraps, reason = "as that of the module, whose configuration can fail")]
     pub(super) fn client(&self) -> Result<Client> {
         Ok(self.inner.clone())

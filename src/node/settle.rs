@@ -23,7 +23,7 @@ use super::{js, runtime};
 use crate::error::{Error, Result};
 use crate::pool::turn;
 
-/// What every function returns: a promise, unless the JavaScript thread is ending.
+/// What every function returns: a promise, or what index.js makes one of.
 pub(super) type Promise<'env> = napi::Result<Unknown<'env>>;
 
 /// Runs the work and returns the promise of its outcome.
@@ -35,14 +35,27 @@ where
     T: ToNapiValue + Send + 'static,
     F: Future<Output = Result<T>> + Send + 'static,
 {
+    let converted = async move {
+        let value = work.await?;
+        // SAFETY: called with the `Env` of the current thread.
+        Ok(Box::new(move |env| unsafe { T::to_napi_value(env, value) }) as Answer)
+    };
+    start(env, Box::pin(converted))
+}
+
+/// What follows is the same for every kind of call: only what is above is there once for each.
+type Work = Pin<Box<dyn Future<Output = Result<Answer>> + Send>>;
+type Answer = Box<dyn FnOnce(sys::napi_env) -> napi::Result<sys::napi_value> + Send>;
+
+fn start(env: &Env, work: Work) -> Promise<'_> {
     let (deferred, promise) = Deferred::new(env)?;
     if let Err(error) = runtime::handle() {
-        return deferred.settle::<T>(env, Err(error)).map(|()| promise);
+        return deferred.settle(env, Err(error)).map(|()| promise);
     }
     let settler = &mut Environment::of(env)?.settler;
     settler.gather(env);
     let task = Arc::new(Task {
-        work: Mutex::new(Some((Box::pin(work), deferred))),
+        work: Mutex::new(Some((work, deferred))),
         is_ready: AtomicBool::new(false),
         outbox: Arc::downgrade(&settler.outbox),
     });
@@ -52,11 +65,10 @@ where
     Ok(promise)
 }
 
-/// The promise of what is known already. Costs a third of [`settle`].
-pub(super) fn settled<T: ToNapiValue>(env: &Env, value: T) -> Promise<'_> {
-    let (deferred, promise) = Deferred::new(env)?;
-    deferred.settle(env, Ok(value))?;
-    Ok(promise)
+/// What is known already, as it is: index.js makes the promise of it. One made here would cost more than all the rest.
+pub(super) fn at_once<T: ToNapiValue>(env: &Env, value: T) -> Promise<'_> {
+    // SAFETY: `env` is that of the current thread, and the value is made in it.
+    unsafe { Ok(Unknown::from_raw_unchecked(env.raw(), T::to_napi_value(env.raw(), value)?)) }
 }
 
 fn internal() -> Error {
@@ -78,12 +90,8 @@ impl Deferred {
         Ok((Self(deferred), unsafe { Unknown::from_raw_unchecked(env.raw(), promise) }))
     }
 
-    fn settle<T: ToNapiValue>(self, env: &Env, outcome: Result<T>) -> napi::Result<()> {
-        let converted = match outcome {
-            // SAFETY: `env` is that of the current thread.
-            Ok(value) => unsafe { T::to_napi_value(env.raw(), value) }.map_err(|_| internal()),
-            Err(error) => Err(error),
-        };
+    fn settle(self, env: &Env, outcome: Result<Answer>) -> napi::Result<()> {
+        let converted = outcome.and_then(|answer| answer(env.raw()).map_err(|_| internal()));
         match converted {
             // SAFETY: a deferred is consumed by being settled, and `value` was made in `env`.
             Ok(value) => check_status!(unsafe { sys::napi_resolve_deferred(env.raw(), self.0, value) }),
@@ -96,38 +104,25 @@ impl Deferred {
     }
 }
 
-/// Work that goes on where it left off.
-trait Run: Send + Sync {
-    /// Whether it has ended by this, and its promise is settled.
-    fn run(self: Arc<Self>, env: &Env) -> napi::Result<bool>;
-
-    /// Its JavaScript thread has ended. The call waits for something that knows how to wake it: without a word it would
-    /// keep itself, and its client's connections, for ever.
-    fn abandon(&self);
-}
-
 /// One call. Polled on its JavaScript thread only.
-struct Task<F> {
+struct Task {
     /// `None` once it has ended. std Mutex: the thread that polls is the only one that locks it.
-    work: Mutex<Option<(Pin<Box<F>>, Deferred)>>,
+    work: Mutex<Option<(Work, Deferred)>>,
     /// It is in the outbox already.
     is_ready: AtomicBool,
     /// Weak: it ends with its JavaScript thread, and the calls in it with it.
     outbox: Weak<Outbox>,
 }
 
-impl<T, F> Run for Task<F>
-where
-    T: ToNapiValue + Send + 'static,
-    F: Future<Output = Result<T>> + Send + 'static,
-{
-    fn run(self: Arc<Self>, env: &Env) -> napi::Result<bool> {
+impl Task {
+    /// Goes on where it left off. Says whether it has ended by this, and its promise is settled.
+    fn run(self: &Arc<Self>, env: &Env) -> napi::Result<bool> {
         let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
         // Woken once more while it ended: its end has been counted.
         let Some((future, _)) = work.as_mut() else { return Ok(false) };
         // A swap, not a store: what wakes it from here on must see it, and what woke it before must be seen by `poll`.
         self.is_ready.swap(false, Ordering::AcqRel);
-        let waker = Waker::from(Arc::clone(&self));
+        let waker = Waker::from(Arc::clone(self));
         let step = catch_unwind(AssertUnwindSafe(|| {
             let _runtime = runtime::handle().map(Handle::enter);
             future.as_mut().poll(&mut Context::from_waker(&waker))
@@ -142,6 +137,8 @@ where
         deferred.settle(env, outcome).map(|()| true)
     }
 
+    /// Its JavaScript thread has ended. The call waits for something that knows how to wake it: without a word it would
+    /// keep itself, and its client's connections, for ever.
     fn abandon(&self) {
         let work = self.work.lock().unwrap_or_else(PoisonError::into_inner).take();
         // Elsewhere: whoever wakes it may hold what dropping it needs.
@@ -151,11 +148,7 @@ where
     }
 }
 
-impl<T, F> Wake for Task<F>
-where
-    T: ToNapiValue + Send + 'static,
-    F: Future<Output = Result<T>> + Send + 'static,
-{
+impl Wake for Task {
     fn wake(self: Arc<Self>) {
         if self.is_ready.swap(true, Ordering::AcqRel) {
             return;
@@ -173,13 +166,13 @@ type Bell = ThreadsafeFunction<(), (), (), Status, false, true>;
 /// Calls that can go on, on their way to one JavaScript thread.
 struct Outbox {
     /// std Mutex: held only to push or to take all.
-    ready: Mutex<Vec<Arc<dyn Run>>>,
+    ready: Mutex<Vec<Arc<Task>>>,
     /// Set right after it is made: the bell's callback knows the outbox.
     bell: OnceLock<Bell>,
 }
 
 impl Outbox {
-    fn push(self: Arc<Self>, task: Arc<dyn Run>) {
+    fn push(self: Arc<Self>, task: Arc<Task>) {
         let is_first = {
             let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
             ready.push(task);
@@ -319,7 +312,8 @@ fn after(env: &Env) -> napi::Result<FunctionRef<(), ()>> {
         Ok(())
     })?;
     let (deferred, resolved) = Deferred::new(env)?;
-    deferred.settle(env, Ok(()))?;
+    // SAFETY: called with `env`, that of the current thread.
+    deferred.settle(env, Ok(Box::new(|env| unsafe { <()>::to_napi_value(env, ()) })))?;
     let missing = |_| napi::Error::from_reason("promises have no `then` here");
     let then = js::property(&resolved, "then").map_err(missing)?;
     let bind = js::property(&then, "bind").map_err(missing)?;

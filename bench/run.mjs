@@ -38,6 +38,7 @@ try {
     machine: await machine(cluster, url),
     rounds: [],
     first: await firsts(url, businesses[0]),
+    invalidation: await invalidations(url, businesses[0]),
     pgbench: await pgbench(url, businesses, quick),
   }
   for (let i = 1; i <= processes; i++) {
@@ -100,6 +101,12 @@ async function firsts(url, business) {
     }
   }
   return times
+}
+
+async function invalidations(url, business) {
+  return JSON.parse(
+    await script('invalidation.mjs', [business, quick ? 100 : 1000], { APP_SECRETS_URL: url }),
+  )
 }
 
 function rounded(_, value) {

@@ -18,6 +18,10 @@ use crate::watch::Filter;
 const SHORT: usize = 100;
 
 pub(super) fn business_id(argument: &Unknown) -> Result<Uuid> {
+    // The quick way. Whatever is wrong is left for the long one to say.
+    if let Some(id) = js::short(argument, |text| value::business_id(text).ok()) {
+        return Ok(id);
+    }
     match js::text(argument, SHORT) {
         Text::Plain(text) => value::business_id(&text),
         _ => Err(value::not_a_business_id()),
@@ -25,6 +29,9 @@ pub(super) fn business_id(argument: &Unknown) -> Result<Uuid> {
 }
 
 pub(super) fn secret_name(argument: &Unknown) -> Result<SecretName> {
+    if let Some(name) = js::short(argument, |text| text.parse().ok()) {
+        return Ok(name);
+    }
     match js::text(argument, SHORT) {
         Text::NotAString => Err(invalid("name must be a string, such as 'gemini_api_key'")),
         Text::Plain(text) => text.parse(),

@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
-use self::dispatch::Start;
+use self::dispatch::{LANES, Start};
 use super::connect::{Dialer, Link, Outage};
 use super::flight::{Flight, Flights, Landing, Route};
 use super::job::Errand;
@@ -132,9 +132,10 @@ impl Shared {
 
     /// Sends what a turn of the caller's has gathered: nothing more will come for a while, so nothing is waited for.
     pub(super) fn send_gathered(self: &Arc<Self>) {
-        let mut here = None;
+        let (mut here, mut lanes) = (None, LANES);
         loop {
-            let start = self.state().dispatch_gathered(self.config.max_connections);
+            let start = self.state().dispatch_gathered(self.config.max_connections, lanes);
+            lanes = (lanes - 1).max(1);
             match start {
                 None => break,
                 Some(Start::Here(link, work)) if here.is_some() => {

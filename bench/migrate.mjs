@@ -33,6 +33,12 @@ try {
   const migration = await migrate(admin)
   const written = await writer.stop()
   const lost = await missing(admin, written.last)
+  const backfill = await withClient(admin, (client) =>
+    client.query(
+      `select count(*)::integer as secrets, extract(epoch from max(at) - min(at))::float8 as seconds
+       from app_secrets.audit_log where origin = 'backfill'`,
+    ),
+  )
   const verification = await withClient(admin, (client) =>
     client.query(
       'select sum(mismatched)::integer as mismatched, sum(sealed_values)::integer as sealed from app_secrets.verify_legacy()',
@@ -44,6 +50,7 @@ try {
     secrets: migration.report.secrets,
     seconds: migration.report.seconds,
     secretsPerSecond: Math.round(migration.report.secrets / migration.report.seconds),
+    backfillPerSecond: Math.round(backfill.rows[0].secrets / backfill.rows[0].seconds),
     peakMemoryMb: Math.round(migration.peakKb / 1024),
     memoryMb: migration.series.map((kb) => Math.round(kb / 1024)),
     writer: {
@@ -151,7 +158,7 @@ function text(result) {
   return [
     '',
     `migrated      ${n(result.secrets)} secrets of ${n(result.businesses)} businesses in ${result.seconds.toFixed(1)} s`,
-    `rate          ${n(result.secretsPerSecond)} secrets/s (aim: 5,000), 002 to 004 with verification`,
+    `rate          ${n(result.secretsPerSecond)} secrets/s (aim: 5,000), 002 to 004 with verification; ${n(result.backfillPerSecond)} in the backfill`,
     `memory        peak ${result.peakMemoryMb} MB; over time ${result.memoryMb.join(', ')} MB`,
     `writer        ${n(result.writer.writes)} writes, waited p50 ${result.writer.waitsMs.p50}, p99 ${result.writer.waitsMs.p99}, max ${result.writer.waitsMs.max} ms (aim: under 1,000)`,
     `lost          ${result.writer.lost} of its values, ${result.writer.failed} of its writes failed`,

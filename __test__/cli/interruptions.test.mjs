@@ -77,28 +77,32 @@ async function interrupted(t, random, wanted, makeDatabase, interrupt) {
     const db = await makeDatabase({ migratedTo: 0 })
     await fill(db)
     const writer = new Writer(db, random)
+    await writer.learn()
     const writing = writer.run()
-    // How long a whole run takes here is learnt from the first.
-    let span = 1_500
-    for (let ended = false; !ended && done < wanted; ) {
-      const run = startCli(db, ['migrate', '--batch', '5', '--pause-ms', '5'])
-      const started = performance.now()
-      const moment = delay(random.next() * span)
-      const { code, stderr } = await Promise.race([run.ended, moment.then(() => ({}))])
-      if (code === undefined) {
-        await interrupt(run, db)
-        done++
-        ended = (await run.ended).code === 0
-      } else {
-        assert.equal(code, 0, stderr)
-        span = performance.now() - started
-        ended = true
+    try {
+      // How long a whole run takes here is learnt from the first.
+      let span = 1_500
+      for (let ended = false; !ended && done < wanted; ) {
+        const run = startCli(db, ['migrate', '--batch', '5', '--pause-ms', '5'])
+        const started = performance.now()
+        const moment = delay(random.next() * span)
+        const { code, stderr } = await Promise.race([run.ended, moment.then(() => ({}))])
+        if (code === undefined) {
+          await interrupt(run, db)
+          done++
+          ended = (await run.ended).code === 0
+        } else {
+          assert.equal(code, 0, stderr)
+          span = performance.now() - started
+          ended = true
+        }
       }
+      await writer.reconnected()
+      await cliEnds(0, db, ['migrate'])
+    } finally {
+      writer.stop()
+      await writing
     }
-    await writer.reconnected()
-    await cliEnds(0, db, ['migrate'])
-    await writer.stop()
-    await writing
     t.diagnostic(
       `${done} interruptions; ${writer.writes} writes meanwhile, the slowest ${Math.round(writer.slowest)} ms`,
     )
@@ -108,6 +112,8 @@ async function interrupted(t, random, wanted, makeDatabase, interrupt) {
       query: (text, values) => withClient(db.admin, async (c) => (await c.query(text, values)).rows),
     })
     await cliEnds(0, db, ['verify'])
+    // The server has only so many connections.
+    await db.close?.()
   }
 }
 
@@ -135,8 +141,11 @@ class Writer {
     this.slowest = 0
   }
 
-  async run() {
+  async learn() {
     for (const row of await this.#rows()) this.#expected.set(row.id, row)
+  }
+
+  async run() {
     const ids = [...this.#expected.keys()]
     while (!this.#stopped) {
       const [id, name] = [this.#random.pick(ids), this.#random.pick(legacyNames)]
@@ -173,7 +182,7 @@ class Writer {
     for (const before = this.writes; this.writes < before + 3; ) await delay(5)
   }
 
-  async stop() {
+  stop() {
     this.#stopped = true
   }
 

@@ -112,7 +112,7 @@ test('worker threads leave nothing behind, whether or not they close', () =>
     for (let i = 0; i < count; i += 4) {
       await Promise.all(
         [0, 1, 2, 3].map(async (j) => {
-          const workerData = { url, business: businesses[i + j], closes: j % 2 === 0 }
+          const workerData = { url, business: businesses[(i + j) % businesses.length], closes: j % 2 === 0 }
           const worker = new Worker(script('worker.mjs'), { workerData })
           const [code] = await once(worker, 'exit')
           assert.equal(code, 0)

@@ -182,8 +182,12 @@ export class TestDatabase {
     await client.end()
   }
 
+  /** Ends the connections. May be repeated, and others may be made afterwards. */
   async close() {
-    await Promise.all([...this.#open].map((client) => client.end().catch(() => {})))
+    const open = [...this.#open]
+    this.#open.clear()
+    this.#clients.clear()
+    await Promise.all(open.map((client) => client.end().catch(() => {})))
   }
 }
 

@@ -15,7 +15,7 @@ export declare class Secrets {
   /**
    * Writes one secret and resolves with its version. Null or a blank value clears it; white space around it is trimmed.
    *
-   * A value has at most 65,536 bytes of UTF-8. Writing the value that is there changes nothing.
+   * Once trimmed, a value has at most 65,536 bytes of UTF-8. Writing the value that is there changes nothing.
    */
   set(businessId: string, name: SecretName, value: string | null, options?: SetOptions): Promise<number>
   /** Writes several secrets of one business, all or none, and resolves with their versions. */

@@ -60,7 +60,7 @@ impl Secrets {
 
     /// Writes one secret and resolves with its version. Null or a blank value clears it; white space around it is trimmed.
     ///
-    /// A value has at most 65,536 bytes of UTF-8. Writing the value that is there changes nothing.
+    /// Once trimmed, a value has at most 65,536 bytes of UTF-8. Writing the value that is there changes nothing.
     #[napi(
         ts_args_type = "businessId: string, name: SecretName, value: string | null, options?: SetOptions",
         ts_return_type = "Promise<number>"

@@ -34,7 +34,7 @@ async function main([file]) {
   for (const id of ids) kept.set(id, await read(id))
   const count = [...kept.values()].reduce((sum, values) => sum + Object.keys(values).length, 0)
   await secrets.close()
-  console.log(`in memory: ${count} secrets, of businesses: ${ids.length}`)
+  console.log(`${count} secrets of ${ids.length} businesses are in memory.`)
   console.log('Stop the writers, change the root key, restart PostgreSQL, then press Enter.')
   await once(process.stdin, 'data')
   process.stdin.unref()

@@ -34,6 +34,8 @@ test('every secret is carried over to a new root key', async (t) => {
   const child = spawn(process.execPath, [join(examples, 'scripts/reseal.js'), ids], {
     env: { ...process.env, APP_SECRETS_URL: service },
   })
+  // Where this test fails it would wait for Enter for ever.
+  t.after(() => child.kill())
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (output += text))
   const ended = once(child, 'close')

@@ -1,0 +1,112 @@
+// A transport over the addon's classes as they are.
+
+const { SecretsError, codes } = require('./errors.js')
+
+let binding
+try {
+  binding = require('../binding.js')
+} catch (error) {
+  throw explained(error)
+}
+
+class NativeTransport {
+  #client
+  #opened = null
+
+  constructor(options) {
+    const { listen, ...rest } = options
+    this.#client = settled(binding.connect(rest)).then((client) => {
+      this.#opened = client
+      return client
+    })
+    this.#client.catch(() => {})
+    this.ready = this.#client
+  }
+
+  async #with(work) {
+    const client = await this.#client
+    return settled(work(client))
+  }
+
+  get(businessId, name) {
+    return this.#with((client) => Promise.resolve(client.get(businessId, name)))
+  }
+
+  call(op, { businessId, names, values, expected, options, name }) {
+    return this.#with(async (client) => {
+      if (op === 'getMany') return client.getMany(businessId, names)
+      if (op === 'set') return client.setMany(businessId, values, { expectedVersions: expected ?? undefined })
+      if (op === 'list') return client.list(businessId)
+      if (op === 'ping') return client.ping()
+      if (op === 'names') return binding.secretNameList()
+      if (op === 'due') return []
+      throw new SecretsError('NOT_MIGRATED', `the addon knows no ${op} (${name}, ${options})`)
+    })
+  }
+
+  watch(filter, callback) {
+    const { businessId, names } = filter
+    let watcher
+    let ended = false
+    this.#client.then((client) => {
+      if (!ended) watcher = client.watch({ businessId, names }, callback)
+    })
+    return {
+      close() {
+        ended = true
+        watcher?.close()
+      },
+    }
+  }
+
+  stats() {
+    return this.#opened?.stats()
+  }
+
+  close() {
+    return this.#with((client) => client.close())
+  }
+}
+
+async function settled(promise) {
+  try {
+    return await promise
+  } catch (error) {
+    throw codes.includes(error?.code) ? new SecretsError(error.code, error.message) : error
+  }
+}
+
+function admin(op, options, onProgress) {
+  return settled(binding[op](options, onProgress))
+}
+
+function explained(error) {
+  const platform = `${process.platform}-${process.arch}${libc()}`
+  const found = attempts(error).find(({ message }) => !/^(Cannot find module|Unsupported )/.test(message))
+  const problem = found
+    ? `the native addon for ${platform} does not load: ${found.message}`
+    : `there is no native addon for ${platform} (Node ${process.version})`
+  const remedy = found
+    ? 'Rebuild it on this machine, or use an image with a newer C library.'
+    : 'Where it was installed from npm, run `npm install --include=optional` on this very platform: node_modules and lock ' +
+      'files of another platform, and `--omit=optional`, leave it out. In a checkout, run `npm run build`, which needs Rust. ' +
+      'Bundlers have to leave @app/secrets external.'
+  const explanation = new Error(`@app/secrets: ${problem}. ${remedy}`, { cause: error })
+  explanation.code = 'ERR_ADDON_NOT_LOADED'
+  return explanation
+}
+
+/** Every attempt that napi's loader made: it leaves them as a chain of causes, without their codes. */
+function attempts(error) {
+  const chain = []
+  for (let { cause } = error; cause; cause = cause.cause) chain.push(cause)
+  return chain
+}
+
+function libc() {
+  if (process.platform !== 'linux') return ''
+  const { glibcVersionRuntime } = process.report.getReport().header
+  return glibcVersionRuntime ? ` (glibc ${glibcVersionRuntime})` : ' (musl)'
+}
+
+module.exports = { NativeTransport, admin, runCli: binding.runCli }

@@ -1,11 +1,13 @@
 // Brings a checkout to where everything runs: packages, PostgreSQL's links, the addon. Says one line for each thing it
-// does and nothing when there is nothing to do. Only Node's built-ins, because it runs before `npm ci` has.
+// does and nothing when there is nothing to do. Only Node's built-ins, because it runs before `npm ci` has. Started with
+// a Node that is too old, it goes on under a newer one (see node.mjs).
 //
-// node dev/setup.mjs [--no-build | --debug | --release] [OPTION…]
+// node dev/setup.mjs [--no-build | --debug | --release] [OPTION…] [-- ARGUMENT…]
 //   --no-build   leave the addon alone
 //   --debug      build the addon, whether or not it looks up to date
 //   --release    the same with optimisations, as it is published
 //   OPTION…      goes to `napi build`: --target TRIPLE
+//   ARGUMENT…    what Node runs afterwards: a script and its arguments
 
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -13,20 +15,34 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSy
 import { createRequire } from 'node:module'
 import { homedir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { majors, makeLinks, packagedDir, root } from './binaries.mjs'
+import { becomeNode, isOldNode, newNode, npmCommand } from './node.mjs'
 
 const known = ['--no-build', '--debug', '--release']
-const flags = new Set(process.argv.slice(2).filter((argument) => known.includes(argument)))
-const napiOptions = process.argv.slice(2).filter((argument) => !known.includes(argument))
+const [own, afterwards] = splitArguments(process.argv.slice(2))
+const flags = new Set(own.filter((argument) => known.includes(argument)))
+const napiOptions = own.filter((argument) => !known.includes(argument))
 const buildStamp = join(root, 'target', 'addon-stamp.json')
 
 try {
-  installPackages()
-  linkLibraries()
-  if (!flags.has('--no-build')) buildAddon()
+  if (isOldNode) {
+    const node = newNode((work) => step('fetching a newer Node than this one (npm ci in dev/node)', work))
+    becomeNode(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)])
+  } else {
+    installPackages()
+    linkLibraries()
+    if (!flags.has('--no-build')) buildAddon()
+    if (afterwards.length) becomeNode(process.execPath, afterwards)
+  }
 } catch (error) {
   console.error(`setup: ${error.message}`)
   process.exitCode = 1
+}
+
+function splitArguments(all) {
+  const end = all.indexOf('--')
+  return end < 0 ? [all, []] : [all.slice(0, end), all.slice(end + 1)]
 }
 
 function installPackages() {
@@ -37,10 +53,9 @@ function installPackages() {
     Object.entries(wanted).every(([path, entry]) => !path || entry.optional || found[path]) &&
     Object.entries(found).every(([path, entry]) => wanted[path]?.version === entry.version)
   if (current) return
-  const npm = process.env.npm_execpath
-  const [command, args] = npm ? [process.execPath, [npm]] : ['npm', []]
+  const [command, args, options] = npmCommand()
   step(found ? 'updating packages (npm ci)' : 'installing packages (npm ci)', () =>
-    run(command, [...args, 'ci', '--no-audit', '--no-fund', '--loglevel=error'], { shell: !npm }),
+    run(command, [...args, 'ci', '--no-audit', '--no-fund', '--loglevel=error'], options),
   )
 }
 

@@ -68,6 +68,7 @@ test('the package holds exactly what it needs', () => {
   const files = packed.files.map(({ path }) => path)
   const migrations = readdirSync(join(root, 'migrations')).map((name) => `migrations/${name}`)
   const docs = readdirSync(join(root, 'docs')).map((name) => `docs/${name}`)
+  const lib = readdirSync(join(root, 'lib')).map((name) => `lib/${name}`)
   const expected = [
     'CHANGELOG.md',
     'LICENSE',
@@ -79,6 +80,7 @@ test('the package holds exactly what it needs', () => {
     'index.js',
     'package.json',
     ...docs,
+    ...lib,
     ...migrations,
   ]
   assert.deepEqual(files.filter((path) => !path.endsWith('.node')).sort(), expected.sort())

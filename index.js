@@ -7,9 +7,6 @@ const { Watcher } = require('./lib/watcher.js')
 const { doctor, migrate, status, verify } = require('./lib/admin.js')
 const shared = require('./lib/shared.js')
 
-// A service without its addon fails when it starts, not at its first read. Electron has no use for one.
-if (!Object.hasOwn(process.versions, 'electron')) require('./lib/native.js')
-
 const {
   check,
   close,

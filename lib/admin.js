@@ -2,7 +2,7 @@
 // gives out errors and dates of the caller's realm.
 
 const args = require('./arguments.js')
-const { variable } = require('./connect.js')
+const { addon, variable } = require('./connect.js')
 const { SecretsError } = require('./errors.js')
 
 const connection = ['url', 'ca', 'allowInsecure', 'timeoutMs']
@@ -40,8 +40,7 @@ async function run(op, argument, onProgress) {
   }
   if (op === 'doctor') options.serviceUrl ??= variable('APP_SECRETS_URL')
   if (!args.isAbsent(onProgress)) args.callback(onProgress)
-  const { admin } = require('./native.js')
-  return admin(op, options, onProgress ?? undefined)
+  return addon().admin(op, options, onProgress ?? undefined)
 }
 
 module.exports = { doctor, migrate, status, verify }

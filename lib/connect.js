@@ -1,10 +1,20 @@
-// connect(): checks the options, and picks the transport. The addon is loaded when the first client needs it, so that
-// PostgREST's transport works where there is none.
+// connect(): checks the options, and picks the transport.
 
 const args = require('./arguments.js')
 const { internals } = require('./client.js')
 const { SecretsError } = require('./errors.js')
 const { observeWithLogger, loggerOf } = require('./logger.js')
+const { PostgrestTransport } = require('./postgrest.js')
+
+const isElectron = Object.hasOwn(process.versions, 'electron')
+
+// A service without its addon fails when it starts, not at its first read. Electron has no use for one, as a rule.
+const native = isElectron ? null : require('./native.js')
+
+/** The addon's side. */
+function addon() {
+  return native ?? require('./native.js')
+}
 
 const config = (message) => new SecretsError('CONFIG', message)
 
@@ -54,7 +64,6 @@ function connectNow(argument) {
 
 function postgrest(options, logger) {
   only(options, forPostgrest, 'with supabaseUrl')
-  const { PostgrestTransport } = require('./postgrest.js')
   const { accessToken } = options
   if (!args.isAbsent(accessToken) && typeof accessToken !== 'string' && typeof accessToken !== 'function') {
     throw args.wrong(
@@ -93,7 +102,7 @@ function database(options, logger) {
   if (url === undefined) {
     throw config('no connection string: pass `url`, or set APP_SECRETS_URL (or DATABASE_URL)')
   }
-  if (Object.hasOwn(process.versions, 'electron') && !allowed) {
+  if (isElectron && !allowed) {
     throw config(
       'this is Electron, where a connection string would hand every user a login to the database: pass supabaseUrl, ' +
         "supabaseKey and the user's accessToken instead, or allowDatabaseLoginInElectron: true where nobody else gets the app",
@@ -101,7 +110,7 @@ function database(options, logger) {
   }
   // Undefined is no own property of what the transport gets: it has its default.
   for (const name of Object.keys(checked)) if (checked[name] === undefined) delete checked[name]
-  const { NativeTransport } = require('./native.js')
+  const { NativeTransport } = addon()
   return new NativeTransport(checked, logger)
 }
 
@@ -152,4 +161,4 @@ function variable(name) {
   return value.trim() === '' ? undefined : value
 }
 
-module.exports = { connect, connectNow, variable }
+module.exports = { addon, connect, connectNow, variable }

@@ -1010,10 +1010,24 @@ begin
     end if;
     return new;
 end $$;
+-- What the caller gets back is as it is afterwards.
+create or replace function app_secrets.status_end() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    select x.is_set, x.last4, x.version, x.updated_at, x.last_read_at, x.last_checked_at, x.check_result, x.expires_at,
+        x.rotate_every, x.can_undo
+    into new.is_set, new.last4, new.version, new.updated_at, new.last_read_at, new.last_checked_at, new.check_result,
+        new.expires_at, new.rotate_every, new.can_undo
+    from app_secrets.cell_status(new.business_id, new.name) x;
+    return new;
+end $$;
 create or replace trigger aa_app_secrets_begin instead of update on public.business_secret_status
     for each row execute function app_secrets.status_begin();
 create or replace trigger bb_app_secrets_write instead of update on public.business_secret_status
     for each row execute function app_secrets.status_write();
+create or replace trigger cc_app_secrets_end instead of update on public.business_secret_status
+    for each row execute function app_secrets.status_end();
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- Push: ids, names and versions, never values; a hint to read again, since anyone can listen to it and anyone can forge it.

@@ -84,7 +84,1004 @@ declare
 begin
     for v_finding in
         -- app-secrets: pre-flight
-        select ''::text as severity, ''::text as code, ''::text as object, ''::text as found, ''::text as needed, null::text as fix where false
+        with recursive
+        -- What is wanted, read leniently: its own shape is among the findings.
+        wanted as materialized (
+            select coalesce(nullif(current_setting('app_secrets.wanted', true), ''), '{}')::jsonb as w
+        ),
+        -- What String.prototype.trim() takes away. chr() fails for most of these where the encoding is not UTF8.
+        blanks as materialized (
+            select string_agg(case when c.code < 128 or current_setting('server_encoding') = 'UTF8' then chr(c.code) end, '') as chars
+            from unnest(array[
+                32, 9, 10, 11, 12, 13, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8232, 8233,
+                8239, 8287, 12288, 65279]) as c (code)
+        ),
+        login as materialized (
+            select r.oid, r.rolname as name, r.rolsuper as super, r.rolsuper or r.rolbypassrls as bypass,
+                r.rolsuper or r.rolcreaterole as makes_roles
+            from pg_catalog.pg_roles r where r.rolname = current_user
+        ),
+        -- parse_ident() raises for what is no name, so only what looks like one reaches it.
+        spelled as materialized (
+            select r.*, case when r.owner_text ~ r.shape then parse_ident(r.owner_text) end as owner_parts,
+                case when r.access_function ~ r.shape then parse_ident(r.access_function) end as function_parts
+            from (
+                select coalesce(w ->> 'owner_table', 'public.businesses') as owner_text,
+                    coalesce(w ->> 'owner_key', 'id') as owner_key,
+                    nullif(w -> 'access', 'null') as access,
+                    case when jsonb_typeof(w -> 'access') = 'object' then w -> 'access' ->> 'column' end as access_column,
+                    case when jsonb_typeof(w -> 'access') = 'object'
+                        then regexp_replace(w -> 'access' ->> 'function', '\(\)$', '') end as access_function,
+                    case when jsonb_typeof(w -> 'secrets') = 'array' then w -> 'secrets' else '[]' end as secrets,
+                    '^("([^"]|"")+"|[a-zA-Z_][a-zA-Z0-9_$]*)(\.("([^"]|"")+"|[a-zA-Z_][a-zA-Z0-9_$]*))?$'::text as shape
+                from wanted
+            ) r
+        ),
+        -- Relations are found by name and not by to_regclass(), which raises where a schema may not be used.
+        owner_table as materialized (
+            select c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relispartition, c.relowner, c.relreplident,
+                c.relrowsecurity, c.relforcerowsecurity, c.reloftype, format('%I.%I', n.nspname, c.relname) as name,
+                has_schema_privilege(n.oid, 'USAGE') as usable
+            from spelled s
+            join pg_catalog.pg_namespace n
+                on n.nspname = case when cardinality(s.owner_parts) = 2 then s.owner_parts[1] else 'public' end
+            join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = s.owner_parts[cardinality(s.owner_parts)]
+            where c.relkind not in ('i', 'I', 't', 'S', 'c')
+        ),
+        secrets_table as materialized (
+            select c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relispartition, c.relowner, c.relreplident,
+                c.relrowsecurity, c.relforcerowsecurity, c.reloftype, format('%I.%I', n.nspname, c.relname) as name,
+                has_schema_privilege(n.oid, 'USAGE') as usable
+            from pg_catalog.pg_namespace n
+            join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = 'business_secrets'
+            where n.nspname = 'public'
+        ),
+        tables as materialized (
+            select 'owner' as side, t.* from owner_table t
+            union all
+            select 'secrets', t.* from secrets_table t
+        ),
+        -- A table that can be worked on at all; what else is wrong with the others is of no use to anybody.
+        plain as materialized (
+            select t.* from tables t where t.relkind in ('r', 'p')
+        ),
+        -- Whether an installation of ours is here already.
+        ours as materialized (
+            select exists (
+                select from pg_catalog.pg_class c
+                join pg_catalog.pg_namespace n on n.oid = c.relnamespace and n.nspname = 'app_secrets'
+                where c.relname = 'migrations' and c.relkind = 'r'
+                    and 3 = (
+                        select count(*) from pg_catalog.pg_attribute a
+                        where a.attrelid = c.oid and a.attname in ('version', 'name', 'applied_at') and not a.attisdropped)) as here
+        ),
+        vault_schema as materialized (
+            select n.oid, has_schema_privilege(n.oid, 'USAGE') as usable from pg_catalog.pg_namespace n where n.nspname = 'vault'
+        ),
+        vault_secrets as materialized (
+            select c.oid from vault_schema v
+            join pg_catalog.pg_class c on c.relnamespace = v.oid and c.relname = 'secrets' and c.relkind in ('r', 'p', 'v')
+            where (
+                select count(*) from pg_catalog.pg_attribute a
+                where a.attrelid = c.oid and a.attname in ('id', 'name') and not a.attisdropped) = 2
+        ),
+        names as materialized (
+            select e.ord, e.item, e.item ->> 'name' as name, e.item ->> 'label' as label,
+                coalesce(e.item ->> 'sealed', 'true') <> 'false' as sealed, coalesce(e.item ->> 'type', 'text') as type,
+                e.item ->> 'legacy_column' as legacy_column,
+                coalesce(jsonb_typeof(e.item -> 'name') = 'string' and e.item ->> 'name' ~ '^[a-z][a-z0-9_]{0,47}$', false) as valid
+            from spelled s
+            cross join lateral jsonb_array_elements(s.secrets) with ordinality as e (item, ord)
+        ),
+        -- The columns of business_secrets that are ours, or will be.
+        our_columns as materialized (
+            select n.name, n.sealed, n.type, n.legacy_column from names n where n.valid
+            union all
+            select 'updated_at', false, 'updated_at', null
+        ),
+        columns as materialized (
+            select t.side, t.oid as relid, t.name as table_name, a.attnum, a.attname::text as name, a.atttypid, a.atttypmod,
+                a.attnotnull, a.attgenerated, a.attidentity, a.attcollation, a.attinhcount,
+                format('%s.%I', t.name, a.attname) as object, format_type(a.atttypid, a.atttypmod) as type_name,
+                case when a.attgenerated = '' then (
+                    select nullif(pg_get_expr(d.adbin, d.adrelid), '') from pg_catalog.pg_attrdef d
+                    where d.adrelid = a.attrelid and d.adnum = a.attnum) end as default_text
+            from plain t
+            join pg_catalog.pg_attribute a on a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped
+        ),
+        -- Domains over domains down to the type that they are made of.
+        layers (relid, attnum, depth, type, typmod, not_null) as (
+            select c.relid, c.attnum, 0, c.atttypid, c.atttypmod, false from columns c
+            union all
+            select l.relid, l.attnum, l.depth + 1, t.typbasetype, t.typtypmod, l.not_null or t.typnotnull
+            from layers l
+            join pg_catalog.pg_type t on t.oid = l.type and t.typtype = 'd'
+        ),
+        bases as materialized (
+            select distinct on (l.relid, l.attnum) l.relid, l.attnum, l.depth > 0 as is_domain, l.not_null as domain_not_null,
+                l.type, l.typmod, t.typname::text as typname, t.typtype, t.typcategory, format_type(l.type, null) as base_name,
+                case
+                    when l.type = 25 then 'text'
+                    when l.type = 1043 then 'varchar'
+                    when l.type = 1042 then 'char'
+                    when t.typname = 'citext' and t.typtype = 'b' then 'citext'
+                    else 'other'
+                end as kind
+            from layers l
+            join pg_catalog.pg_type t on t.oid = l.type
+            order by l.relid, l.attnum, l.depth desc
+        ),
+        typed as materialized (
+            select c.*, b.is_domain, b.domain_not_null, b.type as base_type, b.typmod as base_typmod, b.typtype, b.typcategory, b.base_name,
+                b.kind, b.kind <> 'other' and b.kind <> 'char' as is_text,
+                case when b.kind = 'varchar' and b.typmod > 4 then b.typmod - 4 end as length,
+                coalesce(btrim((regexp_match(c.default_text, '^\(*''((?:[^'']|'''')*)''\)*(?:::[^'']*)?$'))[1], k.chars) = '', false) as blank_default,
+                c.default_text is not null and c.default_text !~ '^\(*NULL\)*(::.*)?$' as has_default,
+                exists (
+                    select from pg_catalog.pg_collation l where l.oid = c.attcollation and not l.collisdeterministic) as nondeterministic
+            from columns c
+            join bases b on b.relid = c.relid and b.attnum = c.attnum
+            cross join blanks k
+        ),
+        owner_key as materialized (
+            select c.* from spelled s join typed c on c.side = 'owner' and c.name = s.owner_key
+        ),
+        business_id as materialized (
+            select c.* from typed c where c.side = 'secrets' and c.name = 'business_id'
+        ),
+        -- Legacy columns that exist.
+        legacy as materialized (
+            select distinct c.* from names n join typed c on c.side = 'owner' and c.name = n.legacy_column where n.valid
+        ),
+        -- Columns of ours that exist in business_secrets.
+        mine as materialized (
+            select distinct on (c.attnum) c.*, o.sealed, o.type as wanted_type, o.legacy_column
+            from our_columns o join typed c on c.side = 'secrets' and c.name = o.name
+            order by c.attnum, o.sealed desc
+        ),
+        unique_indexes as materialized (
+            select t.side, t.oid as relid, t.name as table_name, i.indexrelid, i.indisprimary, i.indimmediate, i.indnkeyatts, i.indisreplident,
+                i.indpred is null and i.indexprs is null and i.indisvalid as usable, i.indkey::int2[] as indkey, x.relname as index_name,
+                i.indisexclusion, k.conname, k.condeferrable, format('%I.%I', t.nspname, x.relname) as qualified,
+                array(select (i.indkey::int2[])[p] from generate_series(0, i.indnkeyatts - 1) p) as keys
+            from plain t
+            join pg_catalog.pg_index i on i.indrelid = t.oid and (i.indisunique or i.indisexclusion)
+            join pg_catalog.pg_class x on x.oid = i.indexrelid
+            left join pg_catalog.pg_constraint k on k.conindid = i.indexrelid and k.conrelid = t.oid and k.contype in ('p', 'u', 'x')
+        ),
+        foreign_keys as materialized (
+            select k.oid, k.conname, k.conrelid, k.confrelid, k.conkey, k.confkey, k.confdeltype, k.confupdtype, k.condeferrable,
+                k.convalidated, coalesce(to_jsonb(k) ->> 'conenforced', 'true') <> 'false' as enforced
+            from pg_catalog.pg_constraint k
+            where k.contype = 'f' and k.conparentid = 0
+                and (k.conrelid in (select t.oid from plain t) or k.confrelid in (select t.oid from plain t))
+        ),
+        -- The foreign key that ties a row to its business, whatever its actions.
+        tie as materialized (
+            select k.* from foreign_keys k
+            join business_id b on k.conrelid = b.relid and k.conkey = array[b.attnum]
+            join owner_key o on k.confrelid = o.relid and k.confkey = array[o.attnum]
+        ),
+        -- CHECK constraints, run over a row of NULLs: only such whose functions are all PostgreSQL's own.
+        checks as materialized (
+            select k.oid, k.conname, t.side, t.name as table_name, k.conkey,
+                pg_get_constraintdef(k.oid) as definition,
+                exists (
+                    select from pg_catalog.pg_depend d
+                    where d.classid = 'pg_catalog.pg_constraint'::regclass and d.objid = k.oid
+                        and d.refclassid in ('pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_operator'::regclass, 'pg_catalog.pg_type'::regclass))
+                    or 0 = any (k.conkey) as opaque,
+                (select format('select case when (%s) is false then 1 else 0 end as c from (select %s) as r', pg_get_expr(k.conbin, k.conrelid),
+                        string_agg(
+                            case
+                                when c.side = 'owner' and c.attnotnull and c.blank_default then format('%L::%s as %I', '', c.base_name, c.name)
+                                when c.name = 'business_id' and c.side = 'secrets' and c.base_type = 2950
+                                    then format('%L::uuid as %I', '00000000-0000-4000-8000-000000000000', c.name)
+                                else format('null::%s as %I', c.base_name, c.name)
+                            end, ', '))
+                    from typed c where c.relid = k.conrelid and c.attnum = any (k.conkey)) as trial
+            from plain t
+            join pg_catalog.pg_constraint k on k.conrelid = t.oid and k.contype = 'c'
+            where cardinality(k.conkey) > 0
+        ),
+        judged_checks as materialized (
+            select k.*, case when not k.opaque and k.trial is not null
+                then substring(query_to_xml(k.trial, false, true, '')::text from '<c>([01])</c>') = '1' end as refuses_null
+            from checks k
+            where exists (select from legacy l where k.side = 'owner' and l.attnum = any (k.conkey))
+                or (k.side = 'secrets' and not exists (
+                    select from typed c where c.side = 'secrets' and c.attnum = any (k.conkey) and c.has_default
+                        and c.name not in (select o.name from our_columns o)))
+        ),
+        domain_checks as materialized (
+            select l.relid, l.attnum, k.conname,
+                case when not exists (
+                        select from pg_catalog.pg_depend d
+                        where d.classid = 'pg_catalog.pg_constraint'::regclass and d.objid = k.oid
+                            and d.refclassid in ('pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_operator'::regclass))
+                    then substring(query_to_xml(format('select case when (%s) is false then 1 else 0 end as c',
+                        regexp_replace(pg_get_expr(k.conbin, 0), '\mVALUE\M', format('(null::%s)', b.base_name), 'g')), false, true, '')::text
+                        from '<c>([01])</c>') = '1' end as refuses_null
+            from layers l
+            join legacy c on c.relid = l.relid and c.attnum = l.attnum
+            join bases b on b.relid = l.relid and b.attnum = l.attnum
+            join pg_catalog.pg_constraint k on k.contypid = l.type and k.contype = 'c'
+        ),
+        -- Rows are counted only where this login sees all of them.
+        readable as materialized (
+            select t.* from plain t
+            where t.usable and has_table_privilege(t.oid, 'SELECT') and not row_security_active(t.oid)
+        ),
+        -- One scan of the owner table: its values that no secret may have.
+        owner_counts as materialized (
+            select query_to_xml(q.text, false, true, '')::text as xml
+            from (
+                select format('select %s from %s', string_agg(format(
+                        'count(*) filter (where octet_length(%1$I::text) > 65536 and octet_length(btrim(%1$I::text, %2$L)) > 65536) as c%3$s',
+                        l.name, k.chars, l.attnum), ', '), r.name) as text
+                from readable r join legacy l on l.relid = r.oid and l.is_text cross join blanks k
+                where r.side = 'owner'
+                group by r.name
+            ) q
+        ),
+        -- One scan of business_secrets.
+        secrets_counts as materialized (
+            select query_to_xml(q.text, false, true, '')::text as xml
+            from (
+                select format('select %s from %s', string_agg(
+                        case
+                            when m.base_type = 1184 then format(
+                                'count(*) filter (where not isfinite(%1$I) or %1$I < %2$L::timestamptz or %1$I >= %3$L::timestamptz) as c%4$s',
+                                m.name, '0001-01-01 00:00:00+00', '10000-01-01 00:00:00+00', m.attnum)
+                            else format(
+                                'count(*) filter (where octet_length(%1$I::text) > 65536 and octet_length(btrim(%1$I::text, %2$L)) > 65536) as c%3$s',
+                                m.name, k.chars, m.attnum)
+                        end, ', '), r.name) as text
+                from readable r
+                join mine m on m.relid = r.oid and (m.is_text or (m.base_type = 1184 and m.wanted_type = 'timestamptz')) and m.wanted_type <> 'updated_at'
+                cross join blanks k
+                where r.side = 'secrets'
+                group by r.name
+            ) q
+        ),
+        strays as materialized (
+            select substring(query_to_xml(format('select count(*) as c from %s s where not exists (select from %s o where o.%I = s.%I)',
+                    rs.name, ro.name, o.name, b.name), false, true, '')::text from '<c>([0-9]+)</c>')::bigint as n
+            from readable rs
+            join business_id b on b.relid = rs.oid and b.base_type = 2950
+            join owner_key o on o.base_type = 2950
+            join readable ro on ro.oid = o.relid and ro.side = 'owner'
+            where rs.side = 'secrets' and not exists (select from tie t where t.convalidated and t.enforced)
+        ),
+        -- Which rows of Vault are ours stands in app_secrets.vault_rows; a name alone proves nothing.
+        foreign_vault as materialized (
+            select substring(v.xml from '<c>([0-9]+)</c>')::bigint as n,
+                convert_from(decode(coalesce(substring(v.xml from '<f>([0-9a-f]*)</f>'), ''), 'hex'), current_setting('server_encoding')) as first
+            from (
+                select query_to_xml(format(
+                        'select count(*) as c, min(encode(convert_to(v.name, current_setting(%L)), %L)) as f from vault.secrets v
+                        where (v.name like %L or v.name like %L)%s', 'server_encoding', 'hex', 'business\_secrets/%', 'app\_secrets/%',
+                        case when r.registered then ' and not exists (select from app_secrets.vault_rows r where r.vault_id = v.id)' else '' end),
+                        false, true, '')::text as xml
+                from vault_secrets s
+                join vault_schema vs on vs.usable
+                cross join lateral (
+                    select exists (
+                        select from pg_catalog.pg_class c
+                        join pg_catalog.pg_namespace n on n.oid = c.relnamespace and n.nspname = 'app_secrets'
+                        join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attname = 'vault_id' and not a.attisdropped
+                        where c.relname = 'vault_rows' and has_schema_privilege(n.oid, 'USAGE') and has_table_privilege(c.oid, 'SELECT')
+                            and not row_security_active(c.oid)) as registered
+                ) r
+                cross join ours o
+                where has_table_privilege(s.oid, 'SELECT') and not row_security_active(s.oid) and (r.registered or not o.here)
+            ) v
+        ),
+        triggers as materialized (
+            select t.side, t.name as table_name, g.tgname, g.tgenabled, g.tgtype, p.proname, pn.nspname as function_schema,
+                format('%I.%I', pn.nspname, p.proname) as function_name, p.prosrc
+            from plain t
+            join pg_catalog.pg_trigger g on g.tgrelid = t.oid and not g.tgisinternal
+            join pg_catalog.pg_proc p on p.oid = g.tgfoid
+            join pg_catalog.pg_namespace pn on pn.oid = p.pronamespace
+        ),
+        published as materialized (
+            select t.side, t.oid as relid, t.name as table_name, p.pubname, p.pubupdate or p.pubdelete as needs_identity,
+                (select r.prattrs::int2[] from pg_catalog.pg_publication_rel r where r.prpubid = p.oid and r.prrelid = t.oid) as attrs
+            from plain t
+            join pg_catalog.pg_publication p on p.puballtables
+                or exists (select from pg_catalog.pg_publication_rel r where r.prpubid = p.oid and r.prrelid = t.oid)
+                or exists (
+                    select from pg_catalog.pg_publication_namespace s join pg_catalog.pg_class c on c.relnamespace = s.pnnspid
+                    where s.pnpubid = p.oid and c.oid = t.oid)
+        ),
+        identities as materialized (
+            select t.side, t.oid as relid, t.name as table_name,
+                case t.relreplident
+                    when 'f' then true
+                    when 'd' then exists (select from unique_indexes u where u.relid = t.oid and u.indisprimary)
+                    when 'i' then exists (select from unique_indexes u where u.relid = t.oid and u.indisreplident)
+                    else false
+                end as known,
+                exists (select from unique_indexes u where u.relid = t.oid and u.indisprimary) as has_primary_key
+            from plain t
+        ),
+        our_functions as materialized (
+            select p.oid, p.proname, pg_get_function_identity_arguments(p.oid) as arguments,
+                coalesce(obj_description(p.oid, 'pg_proc') like 'app-secrets%', false) as ours
+            from pg_catalog.pg_proc p
+            join pg_catalog.pg_namespace n on n.oid = p.pronamespace and n.nspname = 'public'
+            where p.proname in (
+                'get_business_secrets', 'get_business_secrets_batch', 'get_business_secrets_columns', 'set_business_secrets',
+                'list_business_secrets', 'undo_business_secret', 'lease_business_secret', 'release_business_secret',
+                'check_business_secret', 'due_business_secrets')
+        ),
+        role_settings as materialized (
+            select s.setrole, s.setdatabase, split_part(c.entry, '=', 1) as name, substr(c.entry, strpos(c.entry, '=') + 1) as value
+            from pg_catalog.pg_db_role_setting s
+            cross join lateral unnest(s.setconfig) as c (entry)
+            cross join login l
+            where s.setrole in (0, l.oid)
+                and s.setdatabase in (0, (select d.oid from pg_catalog.pg_database d where d.datname = current_database()))
+        ),
+        findings (severity, code, object, found, needed, fix) as (
+
+            -- The server and this login ---------------------------------------------------------------------------------------
+            select 'refuse', 'server_version', 'server', 'PostgreSQL ' || current_setting('server_version'), 'PostgreSQL 15 to 18', null::text
+            where current_setting('server_version_num')::int < 150000
+            union all
+            select 'warn', 'server_version', 'server', 'PostgreSQL ' || current_setting('server_version'),
+                'PostgreSQL 15 to 18: a newer one has not been tried', null
+            where current_setting('server_version_num')::int >= 190000
+            union all
+            select 'refuse', 'server_encoding', 'database ' || current_database(), 'the encoding ' || current_setting('server_encoding'),
+                'the encoding UTF8: make a new database with it', null
+            where current_setting('server_encoding') <> 'UTF8'
+            union all
+            select 'refuse', 'in_recovery', 'server', 'a standby, which cannot be written', 'the primary', null
+            where pg_is_in_recovery()
+            union all
+            select 'refuse', 'read_only', case when s.setrole = 0 then 'database ' || current_database() else 'role ' || current_user end,
+                s.name || ' = ' || s.value, s.name || case s.name when 'default_transaction_read_only' then ' = off' else ' = origin' end,
+                case
+                    when s.setrole = 0 and s.setdatabase = 0 then format('alter role all reset %s', s.name)
+                    when s.setrole = 0 then format('alter database %I reset %s', current_database(), s.name)
+                    when s.setdatabase = 0 then format('alter role %I reset %s', current_user, s.name)
+                    else format('alter role %I in database %I reset %s', current_user, current_database(), s.name)
+                end
+            from role_settings s
+            where (s.name = 'default_transaction_read_only' and lower(s.value) in ('on', 'true', 'yes', '1', 't', 'y'))
+                or (s.name = 'session_replication_role' and lower(s.value) = 'replica')
+            union all
+            select 'note', 'role_setting', case when s.setrole = 0 then 'database ' || current_database() else 'role ' || current_user end,
+                s.name || ' = ' || s.value,
+                'app-secrets sets its own for its sessions; with psql, set ' || s.name || ' = 0 first where a run may take longer', null
+            from role_settings s
+            where s.name in (
+                'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')
+                and s.value !~ '^0'
+            union all
+            select 'warn', 'prepared_transactions', 'database ' || current_database(),
+                count(*) || ' prepared transactions, the oldest of ' || min(x.prepared)::text,
+                'none: each holds its locks until it is committed or rolled back', format('rollback prepared %L', min(x.gid))
+            from pg_catalog.pg_prepared_xacts x where x.database = current_database() having count(*) > 0
+            union all
+            select 'refuse', 'role_missing', 'role ' || r.name, 'no such role', 'the role that the Data API of Supabase uses',
+                format('create role %I nologin noinherit', r.name)
+            from unnest(array['anon', 'authenticated', 'service_role']) as r (name)
+            where not exists (select from pg_catalog.pg_roles p where p.rolname = r.name)
+            union all
+            select 'refuse', 'createrole', 'role ' || l.name, 'this login may not make roles, and there is no role app_secrets_service',
+                'CREATEROLE for this login, or the role', 'create role app_secrets_service nologin'
+            from login l
+            where not l.makes_roles and not exists (select from pg_catalog.pg_roles r where r.rolname = 'app_secrets_service')
+            union all
+            select 'refuse', 'group_role', 'role app_secrets_service',
+                concat_ws(', ', case when r.rolsuper then 'SUPERUSER' end, case when r.rolcanlogin then 'LOGIN' end,
+                    case when r.rolbypassrls then 'BYPASSRLS' end, case when r.rolcreaterole then 'CREATEROLE' end),
+                'a group that can do nothing by itself', 'alter role app_secrets_service nosuperuser nologin nobypassrls nocreaterole'
+            from pg_catalog.pg_roles r
+            where r.rolname = 'app_secrets_service' and (r.rolsuper or r.rolcanlogin or r.rolbypassrls or r.rolcreaterole)
+            union all
+            select 'refuse', 'group_role_member', 'role app_secrets_service', 'a member of ' || g.rolname,
+                'a group that is a member of no other: its members would get those rights too',
+                format('revoke %I from app_secrets_service', g.rolname)
+            from pg_catalog.pg_roles r
+            join pg_catalog.pg_auth_members m on m.member = r.oid
+            join pg_catalog.pg_roles g on g.oid = m.roleid
+            where r.rolname = 'app_secrets_service'
+            union all
+            select 'refuse', 'schema_public', 'schema public',
+                case when n.oid is null then 'no such schema' else 'this login may not make objects in it' end, 'CREATE and USAGE for this login',
+                case when n.oid is null then 'create schema public' else format('grant usage, create on schema public to %I', current_user) end
+            from (select 'public'::name as name) w
+            left join pg_catalog.pg_namespace n on n.nspname = w.name
+            where n.oid is null or not (has_schema_privilege(n.oid, 'CREATE') and has_schema_privilege(n.oid, 'USAGE'))
+            union all
+            select 'refuse', 'create_schema', 'database ' || current_database(), 'this login may not make schemas', 'CREATE on the database',
+                format('grant create on database %I to %I', current_database(), current_user)
+            where not has_database_privilege(current_database(), 'CREATE')
+                and not exists (select from pg_catalog.pg_namespace n where n.nspname = 'app_secrets')
+            union all
+            select 'note', 'event_triggers', 'database ' || current_database(), 'event triggers: ' || string_agg(e.evtname, ', ' order by e.evtname),
+                'they run for what the migrations make', null
+            from pg_catalog.pg_event_trigger e where e.evtenabled <> 'D' having count(*) > 0
+
+            -- Vault -----------------------------------------------------------------------------------------------------------
+            union all
+            select 'refuse', 'vault_missing', 'vault.' || x.name, 'not there', 'Supabase Vault 0.3.1 or later',
+                case when v.oid is null then 'create schema vault; create extension supabase_vault with schema vault cascade' end
+            from unnest(array['secrets', 'decrypted_secrets']) as x (name)
+            left join vault_schema v on true
+            where not exists (select from pg_catalog.pg_class c where c.relnamespace = v.oid and c.relname = x.name)
+            union all
+            select 'refuse', 'vault_version', 'extension supabase_vault', 'version ' || e.extversion, 'version 0.3.1 or later',
+                'alter extension supabase_vault update'
+            from pg_catalog.pg_extension e
+            where e.extname = 'supabase_vault' and e.extversion ~ '^[0-9]{1,6}(\.[0-9]{1,6})*$'
+                and string_to_array(e.extversion, '.')::int[] < array[0, 3, 1]
+            union all
+            select 'refuse', 'vault_function', format('vault.%s(%s)', listed.name, listed.arguments),
+                case when p.oid is null then 'not there' else 'this login may not execute it' end, 'Supabase Vault 0.3.1 or later, and EXECUTE',
+                case when p.oid is null then null
+                    else format('grant execute on function vault.%s(%s) to %I', listed.name, listed.arguments, current_user) end
+            from (values ('create_secret', 'text, text, text, uuid', 'uuid'), ('update_secret', 'uuid, text, text, text, uuid', 'void'))
+                as listed (name, arguments, result)
+            cross join vault_schema v
+            left join pg_catalog.pg_proc p on p.pronamespace = v.oid and p.proname = listed.name
+                and oidvectortypes(p.proargtypes) = listed.arguments and format_type(p.prorettype, null) = listed.result
+            where p.oid is null or not has_function_privilege(p.oid, 'EXECUTE')
+            union all
+            select 'refuse', 'vault_privilege', 'schema vault', 'this login may not use it', 'USAGE',
+                format('grant usage on schema vault to %I', current_user)
+            from vault_schema v where not v.usable
+            union all
+            select 'refuse', 'vault_privilege', 'vault.' || c.relname, 'this login may not read' || case when c.relname = 'secrets' then ' and delete' else '' end,
+                case when c.relname = 'secrets' then 'SELECT and DELETE' else 'SELECT' end,
+                format('grant select%s on vault.%I to %I', case when c.relname = 'secrets' then ', delete' else '' end, c.relname, current_user)
+            from vault_schema v
+            join pg_catalog.pg_class c on c.relnamespace = v.oid and c.relname in ('secrets', 'decrypted_secrets')
+            where not has_table_privilege(c.oid, 'SELECT') or (c.relname = 'secrets' and not has_table_privilege(c.oid, 'DELETE'))
+            union all
+            select case when o.here then 'warn' else 'refuse' end, 'vault_names', 'vault.secrets',
+                listed.n || ' rows under names of ours, the first of them ' || listed.first,
+                'none that app_secrets does not know: they are left from an earlier installation, or somebody else''s',
+                'delete from vault.secrets where name like ''business\_secrets/%'' or name like ''app\_secrets/%'''
+            from foreign_vault listed cross join ours o where listed.n > 0
+
+            -- What is wanted --------------------------------------------------------------------------------------------------
+            union all
+            select 'refuse', 'wanted_shape', 'app_secrets.wanted', 'no list of secrets', 'a list `secrets`', null
+            from wanted where jsonb_typeof(w -> 'secrets') is distinct from 'array'
+            union all
+            select 'refuse', 'wanted_count', 'app_secrets.wanted', count(*) || ' secrets', '200 at most', null from names having count(*) > 200
+            union all
+            -- By its place and not by its name: a value may have been put where the name belongs.
+            select 'refuse', 'wanted_name', 'secrets[' || n.ord || '].name', 'not a name of the shape ^[a-z][a-z0-9_]{0,47}$', 'such a name', null
+            from names n where not n.valid
+            union all
+            select 'refuse', 'wanted_reserved', 'secrets[' || n.ord || '].name', n.name, 'a name that is not reserved', null
+            from names n
+            where n.valid and n.name in (
+                'business_id', 'updated_at', 'tableoid', 'ctid', 'xmin', 'xmax', 'cmin', 'cmax')
+            union all
+            select 'refuse', 'wanted_twice', 'app_secrets.wanted', n.name || ' ' || count(*) || ' times', 'each name once', null
+            from names n where n.valid group by n.name having count(*) > 1
+            union all
+            select 'refuse', 'wanted_legacy_twice', 'app_secrets.wanted',
+                'the legacy column ' || n.legacy_column || ' for ' || string_agg(n.name, ', ' order by n.ord), 'a legacy column of its own for each secret', null
+            from names n where n.valid and n.legacy_column is not null group by n.legacy_column having count(*) > 1
+            union all
+            select 'refuse', 'wanted_type', 'secrets[' || n.ord || '].type',
+                case when n.type not in ('text', 'timestamptz') then 'another type' else 'a sealed timestamptz' end,
+                'text, or timestamptz where sealed is false', null
+            from names n where n.valid and (n.type not in ('text', 'timestamptz') or (n.type = 'timestamptz' and n.sealed))
+            union all
+            select 'refuse', 'wanted_item', 'secrets[' || n.ord || ']', 'fields of other types',
+                'name and label as strings, sealed as a boolean, type and legacy_column as strings or null', null
+            from names n
+            where jsonb_typeof(n.item) <> 'object'
+                or coalesce(jsonb_typeof(n.item -> 'label'), 'null') not in ('string', 'null')
+                or coalesce(jsonb_typeof(n.item -> 'sealed'), 'null') not in ('boolean', 'null')
+                or coalesce(jsonb_typeof(n.item -> 'type'), 'null') not in ('string', 'null')
+                or coalesce(jsonb_typeof(n.item -> 'legacy_column'), 'null') not in ('string', 'null')
+            union all
+            select 'refuse', 'wanted_legacy_key', 'secrets[' || n.ord || '].legacy_column', 'the key of the owner table', 'a column that holds the secret', null
+            from names n join spelled s on n.legacy_column = s.owner_key
+
+            -- The owner table -------------------------------------------------------------------------------------------------
+            union all
+            select 'refuse', 'owner_name', 'app_secrets.wanted', 'an owner_table that is not the name of a table', 'schema.table', null
+            from spelled s where s.owner_parts is null
+            union all
+            select 'refuse', 'owner_missing', array_to_string(
+                    case when cardinality(s.owner_parts) = 1 then array['public'] || s.owner_parts else s.owner_parts end, '.'),
+                'no such table', 'the table whose rows own the secrets: name it as owner_table in app-secrets.json', null
+            from spelled s where s.owner_parts is not null and not exists (select from owner_table)
+            union all
+            select 'refuse', 'owner_is_secrets', o.name, 'the table of the secrets itself', 'the table whose rows own them', null
+            from owner_table o join secrets_table s on s.oid = o.oid
+            union all
+            select 'refuse', 'table_kind', t.name,
+                case t.relkind when 'v' then 'a view' when 'm' then 'a materialized view' when 'f' then 'a foreign table'
+                    when 'p' then 'a partitioned table' else 'not a table' end,
+                'an ordinary table', null
+            from tables t where t.relkind <> 'r'
+            union all
+            select 'refuse', 'table_persistence', t.name,
+                case t.relpersistence when 't' then 'a temporary table' else 'an unlogged table, which a crash empties' end, 'a permanent table',
+                case t.relpersistence when 'u' then format('alter table %s set logged', t.name) end
+            from tables t where t.relkind in ('r', 'p') and t.relpersistence <> 'p'
+            union all
+            select 'refuse', 'table_inheritance', t.name, 'a table that inherits from ' || format('%I.%I', n.nspname, c.relname),
+                'a table that does not inherit',
+                case when t.relispartition then format('alter table %I.%I detach partition %s', n.nspname, c.relname, t.name)
+                    else format('alter table %s no inherit %I.%I', t.name, n.nspname, c.relname) end
+            from plain t
+            join pg_catalog.pg_inherits i on i.inhrelid = t.oid
+            join pg_catalog.pg_class c on c.oid = i.inhparent
+            join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+            union all
+            select 'refuse', 'table_inheritance', t.name, 'a table that ' || format('%I.%I', n.nspname, c.relname) || ' inherits from',
+                'a table without heirs: keys and triggers do not reach their rows', format('alter table %I.%I no inherit %s', n.nspname, c.relname, t.name)
+            from plain t
+            join pg_catalog.pg_inherits i on i.inhparent = t.oid
+            join pg_catalog.pg_class c on c.oid = i.inhrelid
+            join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+            where t.relkind = 'r'
+            union all
+            select 'refuse', 'table_of_type', t.name, 'a table of the type ' || format_type(t.reloftype, null), 'a table whose columns can be altered',
+                format('alter table %s not of', t.name)
+            from plain t where t.reloftype <> 0
+            union all
+            select 'refuse', 'table_owner', t.name, 'owned by ' || pg_get_userbyid(t.relowner) || ', and this login is ' || current_user,
+                'the login that migrates owns the table', format('alter table %s owner to %I', t.name, current_user)
+            from plain t where not pg_has_role(t.relowner, 'USAGE')
+            union all
+            select 'refuse', 'table_privilege', t.name, 'this login lacks ' || string_agg(p.name, ', ' order by p.name), 'those rights',
+                format('grant %s on %s to %I', string_agg(lower(p.name), ', ' order by p.name), t.name, current_user)
+            from plain t
+            cross join unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'REFERENCES', 'TRIGGER']) as p (name)
+            where pg_has_role(t.relowner, 'USAGE') and not has_table_privilege(t.oid, p.name)
+                and not (t.side = 'owner' and p.name in ('INSERT', 'DELETE'))
+            group by t.name
+            union all
+            select 'refuse', 'schema_privilege', format('schema %I', t.nspname), 'this login may not use it', 'USAGE',
+                format('grant usage on schema %I to %I', t.nspname, current_user)
+            from plain t where not t.usable and t.nspname <> 'public'
+            union all
+            select 'refuse', 'force_rls', t.name, 'FORCE ROW LEVEL SECURITY, and this login has no BYPASSRLS: rows are hidden from it',
+                'a login that sees every row: no FORCE, or BYPASSRLS', format('alter table %s no force row level security', t.name)
+            from plain t cross join login l
+            where t.relrowsecurity and t.relforcerowsecurity and not l.bypass
+            union all
+            select 'refuse', 'rls_hides_rows', t.name, 'row level security, and this login neither owns the table nor has BYPASSRLS',
+                'a login that sees every row', format('alter table %s owner to %I', t.name, current_user)
+            from plain t cross join login l
+            where t.relrowsecurity and not t.relforcerowsecurity and not l.bypass and not pg_has_role(t.relowner, 'USAGE')
+            union all
+            select 'refuse', 'owner_key_missing', format('%s.%I', t.name, s.owner_key), 'no such column',
+                'the key of the owner table, a uuid: name it as owner_key in app-secrets.json', null
+            from plain t cross join spelled s
+            where t.side = 'owner' and not exists (select from owner_key)
+            union all
+            select 'refuse', 'owner_key_type', k.object, 'the type ' || k.type_name, 'uuid', null
+            from owner_key k where k.atttypid <> 2950
+            union all
+            select 'refuse', 'owner_key_nullable', k.object, 'a column that may be NULL', 'NOT NULL',
+                format('alter table %s alter column %I set not null', k.table_name, k.name)
+            from owner_key k where not k.attnotnull
+            union all
+            select 'refuse', 'owner_key_unique', k.object, 'a column that is not unique by itself, or only by a deferrable or partial one',
+                'a primary key or a unique constraint on it alone, not deferrable',
+                format('alter table %s add unique (%I)', k.table_name, k.name)
+            from owner_key k
+            where not exists (
+                select from unique_indexes u
+                where u.relid = k.relid and u.usable and u.indimmediate and not u.indisexclusion and u.keys = array[k.attnum])
+
+            -- Who may access --------------------------------------------------------------------------------------------------
+            union all
+            select 'refuse', 'access_shape', 'app_secrets.wanted', 'an access that is neither a column, nor a function, nor null',
+                '{"column": …}, {"function": …} or null', null
+            from spelled s
+            where s.access is not null and ((s.access_column is null) = (s.access_function is null))
+            union all
+            select 'refuse', 'access_column_missing', format('%s.%I', t.name, s.access_column), 'no such column',
+                'the uuid of the user who may access a row; else set access to a function of the app''s, or to null: then no signed-in user reads',
+                format('alter table %s add column %I uuid', t.name, s.access_column)
+            from spelled s join plain t on t.side = 'owner'
+            where s.access_column is not null and not exists (select from columns c where c.relid = t.oid and c.name = s.access_column)
+            union all
+            select 'refuse', 'access_column_type', c.object, 'the type ' || c.type_name, 'uuid, as auth.uid() gives it',
+                format('alter table %s alter column %I type uuid using %I::text::uuid', c.table_name, c.name, c.name)
+            from spelled s join typed c on c.side = 'owner' and c.name = s.access_column
+            where c.base_type <> 2950
+            union all
+            select 'refuse', 'auth_uid_missing', 'auth.uid()', 'no such function', 'the function that says who is signed in; else set access to null', null
+            from spelled s
+            where s.access_column is not null
+                and not exists (
+                    select from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+                    where n.nspname = 'auth' and p.proname = 'uid' and p.pronargs = 0 and p.prorettype = 2950)
+            union all
+            select 'refuse', 'access_function', s.access_function,
+                case when p.oid is null then 'no such function without arguments'
+                    when not (p.proretset and p.prorettype = 2950) then 'a function that returns ' || pg_get_function_result(p.oid)
+                    else 'a function that this login may not execute' end,
+                'a function without arguments that returns setof uuid: the ids that the signed-in user may access',
+                case when p.oid is not null and p.proretset and p.prorettype = 2950
+                    then format('grant execute on function %I.%I() to %I', p.nspname, p.proname, current_user) end
+            from spelled s
+            left join lateral (
+                select p.oid, p.proname, p.proretset, p.prorettype, n.nspname, n.oid as nsp from pg_catalog.pg_proc p
+                join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+                    and n.nspname = case when cardinality(s.function_parts) = 2 then s.function_parts[1] else 'public' end
+                where p.proname = s.function_parts[cardinality(s.function_parts)] and p.pronargs = 0 and p.prokind = 'f'
+            ) p on true
+            where s.access_function is not null
+                and (p.oid is null or not (p.proretset and p.prorettype = 2950) or not has_function_privilege(p.oid, 'EXECUTE')
+                    or not has_schema_privilege(p.nsp, 'USAGE'))
+
+            -- Legacy columns --------------------------------------------------------------------------------------------------
+            union all
+            select 'note', 'legacy_missing', format('%s.%I', t.name, n.legacy_column), 'no such column',
+                'nothing: the secret ' || n.name || ' has no plaintext to move', null
+            from names n join plain t on t.side = 'owner' cross join ours o
+            where n.valid and n.legacy_column is not null and not o.here
+                and not exists (select from columns c where c.relid = t.oid and c.name = n.legacy_column)
+            union all
+            select 'refuse', 'legacy_type', l.object, 'the type ' || l.type_name, 'text, varchar of 255 or more, citext, or a domain over one of these',
+                case
+                    when l.kind = 'char' or (l.typtype in ('e', 'b') and l.typcategory not in ('A') and l.base_type <> 17)
+                        then format('alter table %s alter column %I drop default, alter column %I type text using %I::text', l.table_name, l.name, l.name, l.name)
+                end
+            from legacy l where not l.is_text
+            union all
+            -- Keys of providers are up to 255 characters long (GitHub names that length); longer ones are refused one by one.
+            select 'refuse', 'legacy_length', l.object, 'the type ' || l.type_name || ', too short for keys to come',
+                'text, or varchar of 255 or more', format('alter table %s alter column %I type text', l.table_name, l.name)
+            from legacy l where l.length < 255
+            union all
+            select 'note', 'legacy_length', l.object, 'the type ' || l.type_name, 'nothing: a longer value is refused as long as the column stands', null
+            from legacy l where l.length >= 255 and l.length < 65536
+            union all
+            select 'refuse', 'legacy_generated', l.object, 'a generated column', 'a column that can be written',
+                format('alter table %s alter column %I drop expression', l.table_name, l.name)
+            from legacy l where l.attgenerated <> ''
+            union all
+            select 'refuse', 'legacy_not_null', l.object, 'NOT NULL' || coalesce(', with the default ' || l.default_text, ' without a default'),
+                'a default that is blank (a cleared key gets it), or no NOT NULL',
+                format('alter table %s alter column %I set default %L', l.table_name, l.name, '')
+            from legacy l where l.attnotnull and not l.blank_default and l.is_text and l.attgenerated = ''
+            union all
+            select 'refuse', 'legacy_domain', l.object, 'the domain ' || l.type_name || ', which refuses NULL', 'a type that can be cleared',
+                format('alter table %s alter column %I type %s', l.table_name, l.name, l.base_name)
+            from legacy l
+            where l.is_domain and l.is_text
+                and (l.domain_not_null or exists (select from domain_checks d where d.relid = l.relid and d.attnum = l.attnum and d.refuses_null))
+            union all
+            select 'refuse', 'legacy_collation', l.object, 'a nondeterministic collation, under which different keys are equal', 'a deterministic collation',
+                format('alter table %s alter column %I type %s collate pg_catalog."default"', l.table_name, l.name,
+                    case when l.is_domain then l.base_name else l.type_name end)
+            from legacy l where l.nondeterministic
+            union all
+            select 'refuse', 'legacy_in_key', l.object,
+                'part of the primary key ' || u.index_name, 'a column that can be cleared and dropped', null
+            from legacy l join unique_indexes u on u.relid = l.relid and u.indisprimary and l.attnum = any (u.keys)
+            union all
+            select 'refuse', 'legacy_in_foreign_key', l.object, 'part of the foreign key ' || k.conname, 'a column that can be cleared and dropped',
+                format('alter table %s drop constraint %I', k.conrelid::regclass, k.conname)
+            from legacy l join foreign_keys k
+                on (k.conrelid = l.relid and l.attnum = any (k.conkey)) or (k.confrelid = l.relid and l.attnum = any (k.confkey))
+            union all
+            select 'note', 'legacy_unique', l.object, 'part of the unique index ' || u.index_name,
+                'nothing: writes of it lock the whole row, and 005 names it before it goes', null
+            from legacy l join unique_indexes u on u.relid = l.relid and not u.indisprimary and l.attnum = any (u.keys)
+            union all
+            select 'refuse', 'legacy_check', l.object, 'the constraint ' || k.conname || ' ' || k.definition, 'a constraint that lets a key be cleared',
+                format('alter table %s drop constraint %I', k.table_name, k.conname)
+            from legacy l join judged_checks k on k.side = 'owner' and l.attnum = any (k.conkey) and k.refuses_null
+            union all
+            select 'warn', 'legacy_check', l.object, 'the constraint ' || k.conname || ' ' || k.definition,
+                'it stays: what it refuses, a write of the secret is refused for too', null
+            from legacy l join judged_checks k on k.side = 'owner' and l.attnum = any (k.conkey) and k.refuses_null is not true
+            where k.opaque or cardinality(k.conkey) > 1
+            union all
+            select 'refuse', 'legacy_too_long', l.object, (c.n)::text || ' values over 65,536 bytes', 'values of 65,536 bytes at most', null
+            from legacy l
+            cross join owner_counts x
+            cross join lateral (select substring(x.xml from format('<c%s>([0-9]+)</c', l.attnum))::bigint as n) c
+            where c.n > 0
+
+            -- business_secrets as it stands -----------------------------------------------------------------------------------
+            union all
+            select 'refuse', 'business_id_missing', t.name || '.business_id', 'no such column',
+                'the uuid of the business, unique, with a foreign key', null
+            from plain t where t.side = 'secrets' and not exists (select from business_id)
+            union all
+            select 'refuse', 'business_id_type', b.object, 'the type ' || b.type_name, 'uuid', null
+            from business_id b where b.atttypid <> 2950
+            union all
+            select 'refuse', 'business_id_nullable', b.object, 'a column that may be NULL', 'NOT NULL',
+                format('alter table %s alter column %I set not null', b.table_name, b.name)
+            from business_id b where not b.attnotnull
+            union all
+            select 'refuse', 'business_id_generated', b.object, 'a generated or identity column', 'a column that can be written',
+                case when b.attgenerated <> '' then format('alter table %s alter column %I drop expression', b.table_name, b.name)
+                    else format('alter table %s alter column %I drop identity', b.table_name, b.name) end
+            from business_id b where b.attgenerated <> '' or b.attidentity <> ''
+            union all
+            select 'refuse', 'business_id_unique', b.object, 'a column that is not unique by itself, or only by a deferrable or partial one',
+                'one row for each business: a primary key or a unique constraint on it alone, not deferrable',
+                format('alter table %s add %s (%I)', b.table_name, case when i.has_primary_key then 'unique' else 'primary key' end, b.name)
+            from business_id b join identities i on i.relid = b.relid
+            where not exists (
+                select from unique_indexes u
+                where u.relid = b.relid and u.usable and u.indimmediate and not u.indisexclusion and u.keys = array[b.attnum])
+            union all
+            select 'refuse', 'replica_identity', i.table_name,
+                'no replica identity' || coalesce(', and the publication ' || string_agg(p.pubname, ', ' order by p.pubname) || ' sends its updates', ''),
+                'a primary key, or a replica identity: without one a published table cannot be updated',
+                case
+                    when not i.has_primary_key and i.side = 'secrets' and exists (select from business_id)
+                        then format('alter table %s add primary key (business_id)', i.table_name)
+                    when i.has_primary_key then format('alter table %s replica identity default', i.table_name)
+                    else format('alter table %s replica identity full', i.table_name)
+                end
+            from identities i
+            left join published p on p.relid = i.relid and p.needs_identity
+            where not i.known and (i.side = 'secrets' or p.pubname is not null)
+            group by i.table_name, i.has_primary_key, i.side
+            union all
+            select 'refuse', 'other_not_null', c.object, 'NOT NULL without a default: a row of ours has none for it', 'a default, or no NOT NULL',
+                case when c.domain_not_null and not c.attnotnull then format('alter table %s alter column %I type %s', c.table_name, c.name, c.base_name)
+                    else format('alter table %s alter column %I drop not null', c.table_name, c.name) end
+            from typed c
+            where c.side = 'secrets' and c.name <> 'business_id' and c.name not in (select o.name from our_columns o)
+                and (c.attnotnull or c.domain_not_null) and not c.has_default and c.attgenerated = '' and c.attidentity = ''
+            union all
+            select 'refuse', 'column_generated', m.object, 'a generated or identity column', 'a column that can be written',
+                case when m.attgenerated <> '' then format('alter table %s alter column %I drop expression', m.table_name, m.name)
+                    else format('alter table %s alter column %I drop identity', m.table_name, m.name) end
+            from mine m where m.attgenerated <> '' or m.attidentity <> ''
+            union all
+            select 'refuse', 'column_type', m.object, 'the type ' || m.type_name,
+                case when m.wanted_type in ('timestamptz', 'updated_at') then 'timestamptz' else 'text' end,
+                case
+                    when m.wanted_type = 'text' and m.attidentity = '' and m.base_type <> 17 and m.typcategory <> 'A'
+                        then format('alter table %s alter column %I drop default, alter column %I type text using %I::text', m.table_name, m.name, m.name, m.name)
+                    when m.wanted_type <> 'text' and m.base_type in (1114, 1184, 1082)
+                        then format('alter table %s alter column %I type timestamptz', m.table_name, m.name)
+                    when m.wanted_type <> 'text' and m.base_type in (20, 23)
+                        then format('alter table %s alter column %I drop default, alter column %I type timestamptz using to_timestamp(%I)', m.table_name, m.name, m.name, m.name)
+                    when m.wanted_type <> 'text' and m.is_text
+                        then format('alter table %s alter column %I drop default, alter column %I type timestamptz using nullif(%I::text, %L)::timestamptz', m.table_name, m.name, m.name, m.name, '')
+                end
+            from mine m
+            where case
+                when m.wanted_type in ('timestamptz', 'updated_at') then m.atttypid <> 1184 or m.atttypmod between 0 and 5
+                else m.is_domain or m.kind not in ('text', 'varchar')
+            end
+            union all
+            select 'refuse', 'column_length', m.object, 'the type ' || m.type_name,
+                case when m.length < 36 then 'text: a reference has 36 characters' else 'text: the legacy column holds longer values' end,
+                format('alter table %s alter column %I type text', m.table_name, m.name)
+            from mine m left join legacy l on l.name = m.legacy_column
+            where m.wanted_type = 'text' and not m.is_domain and m.kind = 'varchar'
+                and ((m.sealed and m.length < 36) or (l.name is not null and m.length < coalesce(l.length, 65536)))
+            union all
+            select 'note', 'column_length', m.object, 'the type ' || m.type_name, 'nothing: a longer value is refused', null
+            from mine m left join legacy l on l.name = m.legacy_column
+            where m.wanted_type = 'text' and not m.is_domain and m.kind = 'varchar' and m.length < 65536
+                and not ((m.sealed and m.length < 36) or (l.name is not null and m.length < coalesce(l.length, 65536)))
+            union all
+            select 'refuse', 'column_not_null', m.object, 'NOT NULL', 'a column that can be cleared',
+                format('alter table %s alter column %I drop not null', m.table_name, m.name)
+            from mine m where m.attnotnull and m.wanted_type <> 'updated_at'
+            union all
+            select 'refuse', 'updated_at_default', m.object, 'NOT NULL without a default', 'the default now()',
+                format('alter table %s alter column %I set default pg_catalog.now()', m.table_name, m.name)
+            from mine m where m.wanted_type = 'updated_at' and m.attnotnull and not m.has_default and m.attgenerated = '' and m.attidentity = ''
+            union all
+            select 'refuse', 'column_default', m.object, 'the default ' || m.default_text, 'no default: a new row has no secret',
+                format('alter table %s alter column %I drop default', m.table_name, m.name)
+            from mine m where m.has_default and m.wanted_type <> 'updated_at'
+            union all
+            select 'refuse', 'column_collation', m.object, 'a nondeterministic collation', 'a deterministic collation',
+                format('alter table %s alter column %I type %s collate pg_catalog."default"', m.table_name, m.name, m.type_name)
+            from mine m where m.nondeterministic
+            union all
+            select 'refuse', 'column_unique', u.table_name,
+                case when u.indisexclusion then 'the exclusion constraint ' when u.conname is null then 'the unique index ' else 'the unique constraint ' end
+                    || coalesce(u.conname, u.index_name) || coalesce(' on ' || string_agg(c.name, ', ' order by c.attnum), ''),
+                'no other than that of business_id: a row that it turns away would leave a secret behind',
+                case when u.conname is not null then format('alter table %s drop constraint %I', u.table_name, u.conname)
+                    else format('drop index %s', u.qualified) end
+            from unique_indexes u
+            left join typed c on c.relid = u.relid and c.attnum = any (u.indkey)
+            where u.side = 'secrets'
+                and not (u.usable and not u.indisexclusion and u.keys = (select array[b.attnum] from business_id b))
+                -- Unique by business_id and more turns no row away that business_id lets pass.
+                and not (u.usable and not u.indisexclusion and (select b.attnum from business_id b) = any (u.keys)
+                    and not exists (select from mine m where m.attnum = any (u.keys)))
+                -- A key of the app's own that makes itself.
+                and not (u.indisprimary and u.indimmediate and u.indnkeyatts = 1 and exists (
+                    select from typed k where k.relid = u.relid and k.attnum = u.keys[1] and (k.has_default or k.attidentity <> '' or k.attgenerated <> '')
+                        and k.attnum not in (select m.attnum from mine m)))
+            group by u.table_name, u.indisexclusion, u.conname, u.index_name, u.qualified
+            union all
+            select 'refuse', 'column_check', string_agg(m.object, ', ' order by m.attnum), 'the constraint ' || k.conname || ' ' || k.definition,
+                'no CHECK on a sealed column: it holds a reference, and NULL when cleared',
+                format('alter table %s drop constraint %I', k.table_name, k.conname)
+            from checks k join mine m on k.side = 'secrets' and (m.attnum = any (k.conkey) or 0 = any (k.conkey)) and m.sealed
+            cross join ours o
+            where not (o.here and (k.conname = m.name || '_is_reference' or k.conname like 'app\_secrets\_%'))
+            group by k.table_name, k.conname, k.definition
+            union all
+            select 'refuse', 'row_check', k.table_name, 'the constraint ' || k.conname || ' ' || k.definition,
+                'a CHECK that a new row without values passes', format('alter table %s drop constraint %I', k.table_name, k.conname)
+            from judged_checks k
+            where k.side = 'secrets' and k.refuses_null
+                and not exists (select from mine m where m.sealed and m.attnum = any (k.conkey))
+            union all
+            select 'warn', 'row_check', k.table_name, 'the constraint ' || k.conname || ' ' || k.definition,
+                'it calls functions of the app''s and was not tried: a new row without values has to pass it', null
+            from judged_checks k cross join ours o
+            where k.side = 'secrets' and k.opaque and not (o.here and k.conname like 'app\_secrets\_%')
+                and not exists (select from mine m where m.sealed and (m.attnum = any (k.conkey) or 0 = any (k.conkey)))
+            union all
+            select 'refuse', 'foreign_key_missing', b.object, 'no foreign key to ' || o.object,
+                'references the owner on delete cascade: else a deleted business leaves its secrets behind',
+                format('alter table %s add foreign key (%I) references %s (%I) on delete cascade', b.table_name, b.name, o.table_name, o.name)
+            from business_id b cross join owner_key o
+            where b.base_type = 2950 and o.base_type = 2950 and not exists (select from tie)
+            union all
+            select 'refuse', 'foreign_key', b.object,
+                'the foreign key ' || t.conname || ' ' || concat_ws(', ',
+                    case when t.confdeltype <> 'c' then 'without on delete cascade' end, case when t.condeferrable then 'deferrable' end,
+                    case when not t.enforced then 'not enforced' end),
+                'references the owner on delete cascade, not deferrable',
+                format('alter table %s drop constraint %I, add constraint %I foreign key (%I) references %s (%I) on delete cascade',
+                    b.table_name, t.conname, t.conname, b.name, o.table_name, o.name)
+            from tie t cross join business_id b cross join owner_key o
+            where t.confdeltype <> 'c' or t.condeferrable or not t.enforced
+            union all
+            select 'refuse', 'foreign_key_not_valid', b.object, 'the foreign key ' || t.conname || ' NOT VALID', 'a validated foreign key',
+                format('alter table %s validate constraint %I', b.table_name, t.conname)
+            from tie t cross join business_id b where not t.convalidated and t.enforced
+            union all
+            select 'warn', 'foreign_key_update', b.object, 'the foreign key ' || t.conname || ' changes business_id along with the key',
+                'a key that does not change: business_id of a row with secrets is refused another value', null
+            from tie t cross join business_id b where t.confupdtype in ('c', 'n', 'd')
+            union all
+            select 'refuse', 'foreign_key_other', b.object, 'the foreign key ' || k.conname || ' to ' || k.confrelid::regclass::text,
+                'no other foreign key than that to the owner: a business that is missing there could have no secrets',
+                format('alter table %s drop constraint %I', b.table_name, k.conname)
+            from foreign_keys k join business_id b on k.conrelid = b.relid and k.conkey = array[b.attnum]
+            where not exists (select from tie t where t.oid = k.oid)
+            union all
+            select 'refuse', 'column_foreign_key', m.object, 'the foreign key ' || k.conname || ' to ' || k.confrelid::regclass::text,
+                'no foreign key on a column of a secret', format('alter table %s drop constraint %I', m.table_name, k.conname)
+            from foreign_keys k join mine m on k.conrelid = m.relid and m.attnum = any (k.conkey)
+            union all
+            select 'refuse', 'rows_without_business', b.table_name, s.n || ' rows without a business', 'each row has its business: its secrets are nobody''s',
+                format('delete from %s s where not exists (select from %s o where o.%I = s.%I)', b.table_name, o.table_name, o.name, b.name)
+            from strays s cross join business_id b cross join owner_key o where s.n > 0
+            union all
+            select 'refuse', case when m.base_type = 1184 then 'expiry_out_of_range' else 'value_too_long' end, m.object,
+                c.n || case when m.base_type = 1184 then ' values that are infinite or not of the years 1 to 9999' else ' values over 65,536 bytes' end,
+                case when m.base_type = 1184 then 'dates of the years 1 to 9999, or NULL' else 'values of 65,536 bytes at most' end,
+                case when m.base_type = 1184 then format(
+                    'update %s set %I = null where not isfinite(%I) or %I < %L or %I >= %L', m.table_name, m.name, m.name, m.name,
+                    '0001-01-01 00:00:00+00', m.name, '10000-01-01 00:00:00+00') end
+            from mine m
+            cross join secrets_counts x
+            cross join lateral (select substring(x.xml from format('<c%s>([0-9]+)</c', m.attnum))::bigint as n) c
+            where c.n > 0
+            union all
+            select 'refuse', 'security_label', format('%s.%I', t.name, a.attname), 'a security label of pgsodium: ' || l.label,
+                'no transparent column encryption on a column that is sealed', format('security label for pgsodium on column %s.%I is null', t.name, a.attname)
+            from plain t
+            join pg_catalog.pg_seclabel l on l.classoid = 'pg_catalog.pg_class'::regclass and l.objoid = t.oid and l.objsubid > 0 and l.provider = 'pgsodium'
+            join pg_catalog.pg_attribute a on a.attrelid = t.oid and a.attnum = l.objsubid
+
+            -- Policies, triggers, rules, publications, views ------------------------------------------------------------------
+            union all
+            select case when p.polpermissive then 'warn' else 'note' end, case when p.polpermissive then 'policy_dropped' else 'policy_kept' end,
+                format('policy %I on %s', p.polname, t.name),
+                format('%s for %s to %s%s%s', case when p.polpermissive then 'permissive' else 'restrictive' end,
+                    case p.polcmd when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update' when 'd' then 'delete' else 'all' end,
+                    (select string_agg(case when r.id = 0 then 'public' else pg_get_userbyid(r.id)::text end, ', ') from unnest(p.polroles) as r (id)),
+                    coalesce(' using (' || pg_get_expr(p.polqual, p.polrelid) || ')', ''),
+                    coalesce(' with check (' || pg_get_expr(p.polwithcheck, p.polrelid) || ')', '')),
+                case when p.polpermissive then 'it is dropped: who may access, app-secrets.json says' else 'nothing: it stays, since it only narrows' end, null
+            from plain t join pg_catalog.pg_policy p on p.polrelid = t.oid cross join ours o
+            where t.side = 'secrets' and not (o.here and p.polname like 'business\_secrets\_%')
+            union all
+            select 'refuse', 'trigger_name', format('trigger %I on %s', g.tgname, g.table_name), 'a trigger of another''s under a name of ours', 'another name',
+                format('alter trigger %I on %s rename to %I', g.tgname, g.table_name, 'app_' || g.tgname)
+            from triggers g
+            where g.tgname ~ '^(zz|aa)_app_secrets_' and g.function_schema <> 'app_secrets'
+            union all
+            select 'warn', 'owner_trigger', format('trigger %I on %s', g.tgname, g.table_name),
+                'its function ' || g.function_name || ' names ' || string_agg(l.name, ', ' order by l.name),
+                'a trigger that leaves keys as they are written: a value that it changes is refused as it is set', null
+            from triggers g
+            join legacy l on g.side = 'owner' and g.prosrc ~* ('\m' || l.name || '\M')
+            where g.tgenabled <> 'D' and g.function_schema <> 'app_secrets'
+            group by g.tgname, g.table_name, g.function_name
+            union all
+            select 'warn', 'secrets_trigger', format('trigger %I on %s', g.tgname, g.table_name), 'its function ' || g.function_name || ' sees references instead of tokens',
+                'a trigger that needs no plaintext and leaves the columns of the secrets alone', null
+            from triggers g
+            where g.side = 'secrets' and g.tgenabled <> 'D' and g.function_schema <> 'app_secrets'
+            union all
+            select 'refuse', 'rule', format('rule %I on %s', w.rulename, t.name), 'a rule, which rewrites what is written', 'a table without rules',
+                format('drop rule %I on %s', w.rulename, t.name)
+            from plain t join pg_catalog.pg_rewrite w on w.ev_class = t.oid
+            where w.ev_enabled <> 'D'
+            union all
+            select 'note', 'publication_columns', format('publication %I', p.pubname), 'a list of columns of ' || p.table_name || ' that holds ' || string_agg(l.name, ', ' order by l.name),
+                'nothing now: 005 asks to take them off the list first', null
+            from published p join legacy l on l.relid = p.relid and l.attnum = any (p.attrs)
+            group by p.pubname, p.table_name
+            union all
+            select 'warn', 'publication_plaintext', format('publication %I', p.pubname), 'it sends ' || p.table_name || ' with its plaintext keys',
+                'a list of columns without them: what subscribers hold, no migration scrubs', null
+            from published p
+            where p.side = 'owner' and p.attrs is null and exists (select from legacy)
+            union all
+            select 'warn', 'dependent_view', c.kind || ' ' || c.name, 'it shows ' || string_agg(m.name, ', ' order by m.name) || ' of public.business_secrets',
+                'it will show references: read public.decrypted_business_secrets instead', null
+            from mine m
+            join pg_catalog.pg_depend d on d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid = m.relid and d.refobjsubid = m.attnum
+                and d.classid = 'pg_catalog.pg_rewrite'::regclass
+            join pg_catalog.pg_rewrite w on w.oid = d.objid and w.ev_class <> m.relid
+            join lateral (
+                select case v.relkind when 'm' then 'materialized view' else 'view' end as kind, format('%I.%I', n.nspname, v.relname) as name,
+                    n.nspname, v.relname
+                from pg_catalog.pg_class v join pg_catalog.pg_namespace n on n.oid = v.relnamespace where v.oid = w.ev_class
+            ) c on true
+            where m.sealed and c.nspname <> 'app_secrets'
+                and not (c.nspname = 'public' and c.relname in ('decrypted_business_secrets', 'business_secret_names', 'business_secret_status'))
+            group by c.kind, c.name
+
+            -- Names of ours that are taken ------------------------------------------------------------------------------------
+            union all
+            select 'refuse', 'schema_taken', 'schema app_secrets', 'a schema that app-secrets has not made', 'no schema of this name',
+                'alter schema app_secrets rename to app_secrets_before'
+            from pg_catalog.pg_namespace n cross join ours o where n.nspname = 'app_secrets' and not o.here
+            union all
+            select 'refuse', 'schema_owner', 'schema app_secrets', 'owned by ' || pg_get_userbyid(n.nspowner) || ', and this login is ' || current_user,
+                'the login that made it migrates', format('alter schema app_secrets owner to %I', current_user)
+            from pg_catalog.pg_namespace n cross join ours o
+            where n.nspname = 'app_secrets' and o.here and not pg_has_role(n.nspowner, 'USAGE')
+            union all
+            select 'refuse', 'relation_taken', format('public.%I', c.relname),
+                case c.relkind when 'v' then 'a view' when 'm' then 'a materialized view' when 'i' then 'an index' when 'S' then 'a sequence'
+                    when 'f' then 'a foreign table' when 'c' then 'a type' else 'a table' end || ' that app-secrets has not made', 'no object of this name',
+                format('alter %s public.%I rename to %I',
+                    case c.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'i' then 'index' when 'S' then 'sequence'
+                        when 'f' then 'foreign table' when 'c' then 'type' else 'table' end, c.relname, c.relname || '_before')
+            from pg_catalog.pg_class c
+            join pg_catalog.pg_namespace n on n.oid = c.relnamespace and n.nspname = 'public'
+            cross join ours o
+            where c.relname in ('decrypted_business_secrets', 'business_secret_names', 'business_secret_status') and not (o.here and c.relkind = 'v')
+            union all
+            select 'refuse', 'type_taken', format('public.%I', y.typname), 'a type that app-secrets has not made', 'no type of this name',
+                format('alter %s public.%I rename to %I', case y.typtype when 'd' then 'domain' else 'type' end, y.typname, y.typname || '_before')
+            from pg_catalog.pg_type y
+            join pg_catalog.pg_namespace n on n.oid = y.typnamespace and n.nspname = 'public'
+            where y.typname in ('business_secrets', 'decrypted_business_secrets', 'business_secret_names', 'business_secret_status') and y.typrelid = 0
+            union all
+            select 'refuse', 'function_taken', format('public.%I(%s)', listed.proname, listed.arguments), 'a function that app-secrets has not made', 'no function of this name',
+                format('alter routine public.%I(%s) rename to %I', listed.proname, listed.arguments, listed.proname || '_before')
+            from our_functions listed where not listed.ours
+        )
+        select listed.severity, listed.code, listed.object, listed.found, listed.needed, listed.fix
+        from findings listed
+        order by array_position(array['refuse', 'warn', 'note'], listed.severity), listed.code, listed.object, listed.found
         -- app-secrets: end of pre-flight
     loop
         if v_finding.severity = 'refuse' then

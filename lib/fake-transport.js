@@ -200,11 +200,12 @@ class FakeTransport {
   }
 
   /** What the column's type takes, and how it reads afterwards. */
-  #typed({ type }, value) {
+  #typed({ name, type }, value) {
     if (type !== 'timestamptz' || value === null) return value
-    const ms = args.parseTime(value)
-    if (Number.isNaN(ms)) throw invalidValue('the value is not an ISO 8601 time such as 2031-01-31T12:00:00Z')
-    return new Date(ms).toISOString().replace('.000Z', 'Z')
+    const [, day, time, fraction = '', zone = 'Z'] = TIMESTAMP.exec(value) ?? []
+    const ms = day ? args.parseTime(`${day}T${time.padEnd(8, ':00')}${offset(zone)}`) : Number.NaN
+    if (Number.isNaN(ms)) throw invalidValue(`${name} must be a point in time, as 2026-01-31T12:00:00Z`)
+    return `${new Date(ms).toISOString().slice(0, 19)}.${fraction.slice(0, 6).padEnd(6, '0')}Z`
   }
 
   _undo({ businessId, name, expected }) {
@@ -253,11 +254,10 @@ class FakeTransport {
   }
 
   _check({ businessId, name, version, result }) {
-    const cells = this.#store.business(businessId)
     this.#store.entry(name)
-    const cell = cells.get(name)
-    if ((cell?.version ?? 0) !== version) return false
-    if (cell) Object.assign(cell, { checkedAt: this.clock.now(), checkResult: result })
+    const cell = this.#store.businesses.get(businessId)?.get(name)
+    if (!cell || cell.value === null || cell.version !== version) return false
+    Object.assign(cell, { checkedAt: this.clock.now(), checkResult: result })
     return true
   }
 
@@ -316,6 +316,12 @@ class FakeTransport {
     cell.broken = true
   }
 }
+
+/** What the database takes for a point in time; without a zone it is UTC. */
+const TIMESTAMP =
+  /^(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}(?::\d{2})?)(?:[.,](\d{1,9}))?\s?([Zz]|[+-]\d{2}(?::?\d{2})?)?$/
+
+const offset = (zone) => (/z/i.test(zone) ? 'Z' : zone.length === 3 ? `${zone}:00` : zone)
 
 const DAYS = { days: 1, weeks: 7, months: 30, years: 365 }
 

@@ -115,6 +115,7 @@ export const reads = {
     assert.ok(version > 0)
     assert.ok(updatedAt instanceof Date && Math.abs(updatedAt - began) < 60_000)
     assert.ok(lastReadAt === null || lastReadAt instanceof Date)
+    assert.equal(await client.get(id, 'google_token_expiry'), '2031-01-31T12:00:00.000000Z')
     assert.ok(!/elevenchars|twelve c|accents|a folder/.test(JSON.stringify(list)))
   },
 }

@@ -14,7 +14,7 @@ module.exports = async function exercise(secrets, businessId) {
     assert.equal(await client.get(businessId, 'grok_api_key'), value)
     assert.equal(await client.get(businessId, 'grok_api_key'), value)
     const { names, versions } = await changed
-    assert.deepEqual([names, versions], [['grok_api_key'], { grok_api_key: version }])
+    assert.deepEqual([[...names], { ...versions }], [['grok_api_key'], { grok_api_key: version }])
 
     const many = await client.getMany(businessId, ['grok_api_key', 'claude_api_key'])
     assert.deepEqual({ ...many }, { grok_api_key: value, claude_api_key: null })

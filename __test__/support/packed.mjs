@@ -2,18 +2,26 @@
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { after } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { npm } from '../../dev/node.mjs'
 import { root } from './addon.mjs'
+import { writeFiles } from './recipes.mjs'
 
 /** The day whose versions of indirect dependencies the fixtures get: direct ones are exact, and these do not move. */
 const BEFORE = '2026-11-28'
 
-const exercise = fileURLToPath(new URL('../runtimes/exercise.cjs', import.meta.url))
+const exercise = readFileSync(fileURLToPath(new URL('../runtimes/exercise.cjs', import.meta.url)), 'utf8')
+const exercises = {
+  'exercise.cjs': exercise,
+  // The same for tools that take ES modules only.
+  'exercise.mjs': exercise
+    .replace("const assert = require('node:assert/strict')", "import assert from 'node:assert/strict'")
+    .replace('module.exports =', 'export default'),
+}
 const temporary = mkdtempSync(join(tmpdir(), 'app-secrets-packed-'))
 after(() => rmSync(temporary, { recursive: true, force: true }))
 
@@ -33,19 +41,15 @@ export function pack(folder) {
 }
 
 /**
- * Makes the folder of a service that has the package and `dependencies`, exact versions, installed. `fixture`: a folder
- * whose files it gets; `files`: more of them, as `{ name: text }`; `manifest`: more of its package.json.
- * exercise.cjs, which uses the package, is among its files.
+ * Makes the folder of a service that has the package and `dependencies`, exact versions, installed. `files`: what else it
+ * has, as `{ name: text }`; `manifest`: more of its package.json. exercise.cjs and .mjs, which use the package, are there.
  */
-export function service({ dependencies = {}, fixture, files = {}, manifest = {} } = {}) {
+export function service({ dependencies = {}, files = {}, manifest = {} } = {}) {
   const folder = join(temporary, `service-${++services}`)
-  if (fixture) cpSync(fixture, folder, { recursive: true })
-  cpSync(exercise, join(folder, 'exercise.cjs'))
+  mkdirSync(folder)
   const all = { ...dependencies, '@app/secrets': `file:${tarball()}` }
   const text = JSON.stringify({ name: 'a-service', private: true, ...manifest, dependencies: all }, null, 2)
-  for (const [name, content] of Object.entries({ 'package.json': text, ...files })) {
-    writeFileSync(join(folder, name), content)
-  }
+  writeFiles(folder, { 'package.json': text, ...exercises, ...files })
   npm(folder, 'install', '--ignore-scripts', '--prefer-offline', `--before=${BEFORE}`)
   return folder
 }
@@ -68,6 +72,52 @@ export async function run(command, args, { cwd, env = {}, limit = 300_000, input
   const [code, signal] = await once(child, 'close')
   clearTimeout(timer)
   return { code: code ?? signal, output }
+}
+
+/** Runs lines of a shell, each after the one before has ended well; the last one too. Gives what the last one wrote. */
+export async function runLines(folder, lines, options = {}) {
+  let output
+  for (const line of lines) {
+    const ended = await run('sh', ['-c', line], { cwd: folder, ...options })
+    if (ended.code !== 0) throw new Error(`${line}: ended with ${ended.code}\n${ended.output}`)
+    output = ended.output
+  }
+  return output
+}
+
+/**
+ * Starts lines of a shell, of which the last is a server that says `listening on PORT`. Gives its address and `stop()`,
+ * which sends SIGTERM and gives the exit code and all that it wrote. It is stopped after the test in any case.
+ */
+export async function startServer(t, folder, lines, env) {
+  await runLines(folder, lines.slice(0, -1), { env })
+  const last = `exec ${lines.at(-1)}`
+  const child = spawn('sh', ['-c', last], {
+    cwd: folder,
+    env: { ...environment(), PORT: '0', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  t.after(() => child.kill('SIGKILL'))
+  const closed = once(child, 'close')
+  let output = ''
+  const port = await new Promise((resolve, reject) => {
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text) => {
+        output += text
+        const found = output.match(/listening on (\d+)|- Local: .*:(\d+)/)
+        if (found) resolve(found[1] ?? found[2])
+      })
+    }
+    child.once('close', () => reject(new Error(`${last} ended before it listened:\n${output}`)))
+  })
+  return {
+    url: `http://127.0.0.1:${port}`,
+    async stop() {
+      child.kill('SIGTERM')
+      const [code, signal] = await closed
+      return { code: code ?? signal, output }
+    },
+  }
 }
 
 /** The same for a program that a service's packages bring, started under our Node. */

@@ -24,7 +24,7 @@ begin
             hint = 'Run: npx app-secrets migrate';
     end if;
     perform app_secrets.require_migration(2);
-    perform app_secrets.lock_tables('share row exclusive', 'access exclusive');
+    perform app_secrets.lock_tables(null, 'access exclusive');
 end $$;
 
 do $$
@@ -477,15 +477,14 @@ comment on function public.get_business_secrets_columns(uuid[], text[], boolean)
 -- The same as rows, with the status in words.
 create or replace function public.get_business_secrets_batch(p_business_ids uuid[], p_names text[])
     returns table (ord integer, value text, version bigint, status text)
-    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set work_mem = '64MB'
 as $$
 begin
     return query
         select u.ord::integer, u.value, u.version,
             (array['ok', 'not_set', 'undecryptable', 'unknown_secret', 'business_not_found', 'permission_denied'])[u.status + 1]
         from public.get_business_secrets_columns(p_business_ids, p_names, true) c
-        cross join lateral unnest(c."values", c.versions, c.statuses) with ordinality as u(value, version, status, ord)
-        order by u.ord;
+        cross join lateral unnest(c."values", c.versions, c.statuses) with ordinality as u(value, version, status, ord);
 end $$;
 comment on function public.get_business_secrets_batch(uuid[], text[]) is 'app-secrets contract 2';
 
@@ -835,8 +834,6 @@ begin
         order by d.due_at, v.business_id, v.name;
 end $$;
 comment on function public.due_business_secrets(interval) is 'app-secrets contract 2';
-create index if not exists secret_versions_due on app_secrets.secret_versions (business_id)
-    where expires_at is not null or rotate_every is not null;
 
 -- Records what a provider said of the present value. False where it has changed since.
 create or replace function public.check_business_secret(p_business_id uuid, p_name text, p_version bigint, p_result text)

@@ -3,6 +3,7 @@
 //! [`Client`] is the way in. Under it [`cache`] keeps what was read, [`watch`] hears of changes, [`pool`] owns the
 //! connections and [`store`] the SQL; above it stands `node`, which only converts.
 
+pub mod admin;
 mod cache;
 pub mod catalogue;
 #[cfg(feature = "cli")]
@@ -12,8 +13,8 @@ pub mod config;
 mod consumers;
 pub mod doctor;
 pub mod error;
-pub mod migrate;
 mod pool;
+mod queries;
 mod stats;
 mod store;
 mod timestamp;

@@ -7,7 +7,7 @@ use sqlx::postgres::PgConnection;
 use super::{Patient, Report, Verdict, some};
 use crate::config::Config;
 use crate::error::Result;
-use crate::store::admin::{access, server, session};
+use crate::queries::{access, server, session};
 
 /// Half of what Google's shortest tokens and our caches would mind.
 const SKEW_MS: i64 = 5_000;
@@ -96,7 +96,7 @@ pub(super) async fn admin(report: &mut Report, connection: &mut PgConnection) ->
 }
 
 pub(super) async fn service(report: &mut Report, patient: &Patient, config: Option<&Config>) {
-    if patient.has(crate::migrate::LAST_BEFORE_CONTRACT) {
+    if patient.has(crate::admin::LAST_BEFORE_CONTRACT) {
         report.add(
             "login.service",
             "A service's login is what a thief gets: it should be able to call the RPC, and nothing else.",

@@ -8,11 +8,11 @@ mod storage;
 
 use sqlx::postgres::PgConnection;
 
+use crate::admin::{Admin, LAST_BEFORE_CONTRACT};
 use crate::config::{Config, Pooler};
 use crate::error::Result;
-use crate::migrate::{Admin, LAST_BEFORE_CONTRACT};
-use crate::store::admin::ledger::{self, Applied};
-use crate::store::admin::session;
+use crate::queries::ledger::{self, Applied};
+use crate::queries::session;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -12,9 +12,9 @@ use super::js;
 use super::options::{self, text, whole};
 use super::progress::Reporter;
 use super::settle::{Promise, settle};
+use crate::admin::{ADMIN_URL_VARIABLE, Admin, MigrateOptions};
 use crate::config::{Config, Options};
 use crate::error::{Error, Result};
-use crate::migrate::{ADMIN_URL_VARIABLE, Admin, MigrateOptions};
 
 const CONNECTION: [&str; 4] = ["url", "ca", "allowInsecure", "timeoutMs"];
 const MIGRATE: [&str; 9] =

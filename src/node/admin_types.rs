@@ -3,7 +3,7 @@
 use napi_derive::napi;
 
 use super::results::Date;
-use crate::{doctor, migrate};
+use crate::{admin, doctor};
 
 /// How to reach the database as the migration role. What is left out comes from the environment.
 #[napi(object, object_from_js = false, object_to_js = false)]
@@ -110,8 +110,8 @@ pub struct MigrateResult {
     pub elapsed_ms: f64,
 }
 
-impl From<migrate::Migrated> for MigrateResult {
-    fn from(outcome: migrate::Migrated) -> Self {
+impl From<admin::Migrated> for MigrateResult {
+    fn from(outcome: admin::Migrated) -> Self {
         Self {
             applied: outcome.applied,
             businesses: outcome.businesses,
@@ -159,8 +159,8 @@ pub struct FileStatus {
     pub applied_at: Option<Date>,
 }
 
-impl From<migrate::Status> for Status {
-    fn from(status: migrate::Status) -> Self {
+impl From<admin::Status> for Status {
+    fn from(status: admin::Status) -> Self {
         let pending = status.is_pending();
         Self {
             database: status.database,
@@ -175,8 +175,8 @@ impl From<migrate::Status> for Status {
     }
 }
 
-impl From<migrate::FileStatus> for FileStatus {
-    fn from(file: migrate::FileStatus) -> Self {
+impl From<admin::FileStatus> for FileStatus {
+    fn from(file: admin::FileStatus) -> Self {
         Self {
             version: file.version,
             file: file.file,
@@ -247,8 +247,8 @@ pub struct LegacyWrites {
     pub writers: Vec<String>,
 }
 
-impl From<migrate::Verification> for Verification {
-    fn from(found: migrate::Verification) -> Self {
+impl From<admin::Verification> for Verification {
+    fn from(found: admin::Verification) -> Self {
         Self {
             verified: found.is_sound(),
             mismatched: found.mismatched(),
@@ -267,8 +267,8 @@ impl From<migrate::Verification> for Verification {
     }
 }
 
-impl From<migrate::ColumnProof> for ColumnProof {
-    fn from(column: migrate::ColumnProof) -> Self {
+impl From<admin::ColumnProof> for ColumnProof {
+    fn from(column: admin::ColumnProof) -> Self {
         Self {
             name: column.name,
             plaintext: column.legacy_values,
@@ -279,8 +279,8 @@ impl From<migrate::ColumnProof> for ColumnProof {
     }
 }
 
-impl From<migrate::Finding> for Finding {
-    fn from(finding: migrate::Finding) -> Self {
+impl From<admin::Finding> for Finding {
+    fn from(finding: admin::Finding) -> Self {
         Self { count: finding.count, samples: finding.samples }
     }
 }

@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::arguments::invalid;
 use super::{js, watch};
+use crate::admin::{Blocker, Control, Event};
 use crate::error::Result;
-use crate::migrate::{Blocker, Control, Event};
 
 /// Never keeps the process alive; the promise of the call does.
 type Bell = ThreadsafeFunction<Event, Unknown<'static>, Told, Status, false, true>;

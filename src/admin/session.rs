@@ -11,7 +11,7 @@ use super::event::{Control, Event, list};
 use super::{Admin, Blocker};
 use crate::config::{Config, Pooler};
 use crate::error::{Error, Result};
-use crate::store::admin::{AdminFault, Answer, session};
+use crate::queries::{AdminFault, Answer, session};
 
 /// Below the lock timeout of a second, so that a blocker is seen before it has had its way.
 const LOOK: Duration = Duration::from_millis(200);

@@ -189,8 +189,9 @@ class PostgrestTransport {
     try {
       await this.#requests.upsert('business_secrets', { business_id: businessId, ...values })
     } catch (error) {
-      // Row Level Security says the same of a row that is hidden and of one that may not be written.
-      if (error.code === 'PERMISSION_DENIED') await this.#status(businessId, names, 'name')
+      // A row that is hidden fails like one that may not be written, and a business that is missing by its foreign key.
+      const hidden = ['PERMISSION_DENIED', 'REFUSED'].includes(error.code)
+      if (hidden) await this.#status(businessId, names, 'name')
       throw error
     }
     const rows = await this.#status(businessId, names, 'name,version')

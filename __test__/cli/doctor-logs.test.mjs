@@ -86,6 +86,7 @@ for (const major of majors) {
     // After the database's own end, which wants the server.
     t.after(() => own.stop())
     const id = await addBusiness(db)
+    await db.query(`select app_secrets.grant_scope('app_service', array['*'], true, true)`)
     const printed = []
     for (const settings of cases) {
       await db.query(`alter database ${db.name} reset all`, [], superuser)

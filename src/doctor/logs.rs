@@ -5,7 +5,7 @@
 
 use super::{Patient, Report, Verdict, some};
 use crate::error::Result;
-use crate::store::admin::server::{self, LogSettings, Login};
+use crate::queries::server::{self, LogSettings, Login};
 
 /// The first version whose auto_explain prints parameters at all.
 const EXPLAINS_PARAMETERS: i32 = 16;

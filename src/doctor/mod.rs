@@ -3,6 +3,7 @@
 
 mod access;
 mod connection;
+mod logs;
 mod shipped;
 mod storage;
 
@@ -147,7 +148,7 @@ impl Admin {
             storage::cells(&mut report, &mut patient).await;
         }
         storage::publications(&mut report, &mut patient).await;
-        connection::logs(&mut report, &mut patient).await;
+        logs::logs(&mut report, &mut patient).await;
         Ok(report)
     }
 }

@@ -279,7 +279,7 @@ class PostgrestTransport {
     return {
       hits: 0,
       negativeHits: 0,
-      misses: this.#elements,
+      misses: 0,
       entries: 0,
       staleServed: 0,
       evictions: 0,

@@ -79,14 +79,15 @@ export const failures = {
     assert.equal(await client.ping(), undefined)
     await client.get(id, 'grok_api_key')
     const stats = client.stats()
-    assert.ok(stats.misses + stats.hits > 0)
+    assert.ok(stats.elements >= 1 && stats.batches >= 1)
     for (const key of ['hits', 'negativeHits', 'misses', 'entries', 'staleServed', 'evictions']) {
       assert.equal(typeof stats[key], 'number', key)
     }
     for (const key of ['invalidations', 'coalesced', 'batches', 'elements']) {
       assert.equal(typeof stats[key], 'number', key)
     }
-    assert.deepEqual(Object.keys(stats.pool), ['connections', 'busy', 'idle', 'waiting', 'opened', 'lost'])
+    const pool = ['busy', 'connections', 'idle', 'lost', 'opened', 'waiting']
+    assert.deepEqual(Object.keys(stats.pool).sort(), pool)
     assert.ok(['off', 'connecting', 'listening', 'unavailable'].includes(stats.listener.state))
     assert.ok(!JSON.stringify(stats).includes(id))
   },

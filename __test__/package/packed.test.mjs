@@ -7,6 +7,7 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { pack } from '../../dev/pack.mjs'
 import { addon, exported, root } from '../support/addon.mjs'
 import { freshDatabase } from '../support/cluster.mjs'
 import { runNode } from '../support/script.mjs'
@@ -18,18 +19,10 @@ let installed
 
 before(() => {
   folder = mkdtempSync(join(tmpdir(), 'app-secrets-package-'))
-  const [pack] = JSON.parse(npm(root, 'pack', '--json', '--ignore-scripts', '--pack-destination', folder))
-  packed = pack
+  const { path, listing } = pack(folder)
+  packed = listing
   writeFileSync(join(folder, 'package.json'), '{ "name": "a-service", "private": true }')
-  npm(
-    folder,
-    'install',
-    '--ignore-scripts',
-    '--offline',
-    '--no-audit',
-    '--no-fund',
-    join(folder, pack.filename),
-  )
+  npm(folder, 'install', '--ignore-scripts', '--offline', '--no-audit', '--no-fund', path)
   installed = join(folder, 'node_modules', '@app', 'secrets')
 })
 after(() => rmSync(folder, { recursive: true, force: true }))
@@ -85,11 +78,13 @@ test('the package holds exactly what it needs', () => {
     'LICENSE',
     'README.md',
     'SECURITY.md',
+    'THIRD-PARTY-LICENSES.txt',
     'bin/app-secrets.js',
     'binding.js',
     'index.d.ts',
     'index.js',
     'package.json',
+    'sbom.cdx.json',
     ...docs,
     ...lib,
     ...examples,

@@ -14,7 +14,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { before, beforeEach, test } from 'node:test'
+import { after, before, beforeEach, test } from 'node:test'
 import { checkAddon, platformOf } from '../../dev/addon-file.mjs'
 import { root } from '../../dev/binaries.mjs'
 import { run } from '../support/packed.mjs'
@@ -25,9 +25,8 @@ const elf = (...symbols) => `\x7fELF\0${symbols.map((symbol) => `${symbol}\0`).j
 
 /** A copy of the checkout as it is committed, to be changed. */
 let folder
-before((t) => {
+before(() => {
   folder = mkdtempSync(join(tmpdir(), 'app-secrets-release-'))
-  t.after?.(() => rmSync(folder, { recursive: true, force: true }))
   const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], {
     cwd: root,
     encoding: 'utf8',
@@ -38,6 +37,7 @@ before((t) => {
   }
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
 })
+after(() => rmSync(folder, { recursive: true, force: true }))
 
 beforeEach(() => {
   rmSync(join(folder, 'artifacts'), { recursive: true, force: true })

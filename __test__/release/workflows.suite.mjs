@@ -42,7 +42,7 @@ test('actions are pinned by commit, and no job may write but the one that publis
   assert.doesNotMatch(workflows['ci.yml'], /: write/)
   const [before, publish] = workflows['release.yml'].split(/^ {2}publish:$/m)
   assert.doesNotMatch(before, /: write/)
-  assert.match(publish, /environment: npm[^]*id-token: write/)
+  assert.match(publish, /environment: npm.*id-token: write/s)
 })
 
 test('every target is built and tested before anything is published', () => {

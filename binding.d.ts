@@ -9,45 +9,663 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
-/** A client's native side. */
-export declare class NativeClient {
-  /** `(businessId, number of the name) => value | null | undefined`; null for a client without a cache. */
-  cachedReader(): unknown | null
+/** Reads and writes the secrets of businesses. Made by `connect`; safe to share by everything in the process. */
+export declare class Secrets {
+  /** Reads one secret. Resolves with null only where it is not set. */
+  get(businessId: string, name: SecretName): Promise<string | null>
   /**
-   * Begins the reads of one turn: `ids` are `count` ids in a row, `names` the numbers of as many names. What is
-   * answered together is told to `settle(token, count, values)`, after `slots` has got the places of the values; the
-   * highest bit marks a value that is an error, `CODE message`. False, where one is no id or no name: nothing is begun.
+   * Reads several secrets of one business, in one round trip and one snapshot.
+   *
+   * Rejects with `DECRYPT_FAILED`, which names them, if any of them cannot be decrypted: read the others by themselves.
    */
-  read(token: number, ids: unknown, names: unknown, count: number): boolean
-  /** Everything else: `call(op, arguments, callback)`. Which operation takes what stands in lib/native.js. */
-  call(op: string, arguments: unknown, callback: unknown): void
-  /** Tells `callback(json)` of changes of that business and these names, or of all, until the watcher is closed. */
-  watch(business: unknown, names: unknown, callback: unknown, failed: unknown): NativeWatcher | null
-  /** What the client has done so far, as JSON. */
-  stats(): string
+  getMany<N extends SecretName>(businessId: string, names: readonly N[]): Promise<Record<N, string | null>>
+  /**
+   * Writes one secret and resolves with its version. Null or a blank value clears it; white space around it is trimmed.
+   *
+   * Once trimmed, a value has at most 65,536 bytes of UTF-8. Writing the value that is there changes nothing.
+   */
+  set(businessId: string, name: SecretName, value: string | null, options?: SetOptions): Promise<number>
+  /** Writes several secrets of one business, all or none, and resolves with their versions. */
+  setMany<N extends SecretName>(businessId: string, values: Readonly<Record<N, string | null>>, options?: SetManyOptions): Promise<Record<N, number>>
+  /** Clears one secret and resolves with its version. */
+  delete(businessId: string, name: SecretName, options?: SetOptions): Promise<number>
+  /** Lists what may be shown of all twelve secrets: never a value. */
+  list(businessId: string): Promise<ListedSecret[]>
+  /**
+   * Calls back with every change that matches the filter, whoever makes it: `{ kind: 'changed', businessId, names,
+   * versions }`, or `{ kind: 'resync' }` when anything may have changed.
+   *
+   * Events come one at a time, the next one after the promise that the callback returned; what changes meanwhile is
+   * merged. What it throws becomes a process warning. A watcher never keeps the process alive, and hears nothing
+   * where `stats().listener.state` is `unavailable`. Throws where an argument is wrong.
+   */
+  watch(filter: WatchFilter | null | undefined, callback: (event: ChangedEvent | ResyncEvent) => unknown): Watcher
+  /** What this client has done so far, and what it is doing. Cheap enough to poll. */
+  stats(): Stats
+  /** Asks the database for a sign of life. */
+  ping(): Promise<void>
+  /**
+   * Lets what is under way end, by its deadline, and closes the connections. The cache is wiped, watchers end, and
+   * later calls reject with `CLOSED`.
+   *
+   * A process need not call it to exit.
+   */
+  close(): Promise<void>
+  /** The key of one provider of language models, or null where it is not set. */
+  getProviderKey(businessId: string, provider: Provider): Promise<string | null>
+  /** Sets or clears the key of one provider and resolves with its version. */
+  setProviderKey(businessId: string, provider: Provider, key: string | null): Promise<number>
+  /** The keys of Gemini and Grok. */
+  getBusinessApiKeys(businessId: string): Promise<BusinessApiKeys>
+  /** Both of Kling's keys, of one moment, or null where either is not set. */
+  getKlingCredentials(businessId: string): Promise<KlingCredentials | null>
+  /** Sets or clears both of Kling's keys, together, and resolves with their versions. */
+  setKlingCredentials(businessId: string, credentials: KlingCredentials | null): Promise<{ kling_access_key: number; kling_secret_key: number }>
+  /** The key of the YouTube Data API, or null where it is not set. */
+  getYouTubeApiKey(businessId: string): Promise<string | null>
+  /** Sets or clears the key of the YouTube Data API and resolves with its version. */
+  setYouTubeApiKey(businessId: string, key: string | null): Promise<number>
+  /** The key to send text messages, or null where it is not set. */
+  getSmsApiKey(businessId: string): Promise<string | null>
+  /** Sets or clears the key to send text messages and resolves with its version. */
+  setSmsApiKey(businessId: string, key: string | null): Promise<number>
+  /** The key of WhatsApp, or null where it is not set. */
+  getWhatsAppApiKey(businessId: string): Promise<string | null>
+  /** Sets or clears the key of WhatsApp and resolves with its version. */
+  setWhatsAppApiKey(businessId: string, key: string | null): Promise<number>
+  /** What is kept of the Google grant, or null where neither token is set. */
+  getGoogleTokens(businessId: string): Promise<GoogleTokens | null>
+  /** Changes what is given of the Google grant, leaves the rest, and resolves with the versions of what was given. */
+  setGoogleTokens(businessId: string, tokens: GoogleTokensUpdate): Promise<{ [name in SecretName]?: number }>
+  /** What a settings page may show of every integration: never a value. */
+  getIntegrationStatus(businessId: string): Promise<IntegrationStatus>
 }
 
-/** Tells of changes until it is closed, or its client or thread ends. */
-export declare class NativeWatcher {
-  /** Ends it. May be repeated. */
+/** Hears of changes, until it is closed or its client is. Made by `watch`. */
+export declare class Watcher {
+  /** Ends it: the callback is not called any more. May be repeated. */
   close(): void
 }
 
-/**
- * `admin(op, options, callback, onProgress)`: `op` is `migrate`, `status`, `verify` or `doctor`. Tells `callback(null, json)`,
- * and `onProgress(json)` of each event of a migration.
- */
-export declare function admin(op: string, options: unknown, callback: unknown, onProgress: unknown): void
+/** How to reach the database as the migration role. What is left out comes from the environment. */
+export interface AdminOptions {
+  /** A direct connection as the owner of `businesses` (`postgres` on Supabase); else `ADMIN_DATABASE_URL`. */
+  url?: string
+  /** A certificate authority to trust besides the public ones: PEM text, or the path of a PEM file. */
+  ca?: string
+  /** Allows a connection to a remote host that is not encrypted and verified. False unless told. */
+  allowInsecure?: boolean
+  /** How long to wait for a connection. 5000 unless told. */
+  timeoutMs?: number
+}
 
-/** The number of a name, by which `read` and the cached reader know it; undefined for what cannot be a name. */
-export declare function nameNumber(name: unknown): number | null
+/** The keys that adService asks for. */
+export interface BusinessApiKeys {
+  /** Of Google Gemini. */
+  gemini: string | null
+  /** Of xAI Grok. */
+  grok: string | null
+}
+
+/** How much is cached, and for how long. */
+export interface CacheOptions {
+  /**
+   * How long a value counts as fresh, in milliseconds, 1 to 86,400,000, give or take a tenth. While the listener is up
+   * a change is seen sooner: within milliseconds. Default: 60,000.
+   */
+  ttlMs?: number
+  /** The same for a secret that is not set, at most `ttlMs`; 0 caches none. Default: 5000. */
+  negativeTtlMs?: number
+  /** The most secrets to keep, 1 to 1,000,000. Default: 10,000. */
+  maxEntries?: number
+  /**
+   * How much longer what was read may be served while the database is out of reach, in milliseconds, at most
+   * 86,400,000. Never after a denied permission, a change or a deletion that was heard of. Default: 0, never.
+   */
+  maxStaleMs?: number
+}
+
+/** Secrets of a business have changed, or somebody says so: read them again. */
+export interface ChangedEvent {
+  /** Tells the two events apart. */
+  kind: 'changed'
+  /** Whose secrets. */
+  businessId: string
+  /** Which of those that the filter names. */
+  names: SecretName[]
+  /** The version that each has reached at the least. */
+  versions: { [name in SecretName]?: number }
+}
+
+/** Closes the shared client. The next call of a function of the module makes a new one. */
+export declare function close(): Promise<void>
+
+/** How one plaintext column compares with its sealed one. */
+export interface ColumnProof {
+  /** The column. */
+  name: SecretName
+  /** Businesses that have a value in plaintext. */
+  plaintext: number
+  /** Businesses that have one in Vault. */
+  sealed: number
+  /** Businesses where the two differ. */
+  mismatched: number
+  /** At most ten of those. */
+  businessIds: Array<string>
+}
 
 /**
- * Makes a client and tells `opened(null, client)`, or `(code, message)` where the options cannot work. Connects nothing.
+ * Makes a client. Waits for no connection, so that a service can start before its database: `ping` tells. With `cache`
+ * its listener connects in the background.
  *
- * `slots` and `settle` belong to the client's batches: see `NativeClient.read`.
+ * Rejects with `CONFIG`, `UNSAFE_CONNECTION` or `INVALID_ARGUMENT` where the options cannot work.
  */
-export declare function open(options: unknown, slots: unknown, settle: unknown, failed: unknown): NativeClient | null
+export declare function connect(options?: ConnectOptions): Promise<Secrets>
 
-/** Runs the command line on this process's own streams, and tells `callback(null, exitCode)`. */
-export declare function runCli(arguments: Array<string>, callback: unknown): void
+/** Where and how to connect. Whatever is left out has a default. */
+export interface ConnectOptions {
+  /** `postgres://user:password@host:port/database`. Default: `APP_SECRETS_URL`, else `DATABASE_URL` of the environment. */
+  url?: string
+  /** A certificate authority to trust besides the public ones: PEM text, or the path of a PEM file. */
+  ca?: string
+  /** Allows a connection to a remote host that is not encrypted and verified. Default: false. */
+  allowInsecure?: boolean
+  /** The most connections to open, 1 to 1000. They are opened as load demands. Default: 8. */
+  maxConnections?: number
+  /** How long a call may take, in milliseconds, 1 to 3,600,000. Default: 5000. */
+  timeoutMs?: number
+  /** Whether a transaction pooler (`PgBouncer`, Supavisor) stands in between. Default: `auto`, which finds out. */
+  pooler?: 'auto' | 'transaction' | 'none'
+  /**
+   * A direct connection, of the same login and database, to hear of changes through where `url` leads through a
+   * transaction pooler. Default: `url`, unless that is the case.
+   */
+  listenUrl?: string
+  /** Keeps what was read in memory, and hears of changes to drop it. True stands for all defaults. Default: false. */
+  cache?: boolean | CacheOptions
+  /**
+   * The name that the server's views and logs show, at most 63 bytes. Default: `app-secrets`. That of the
+   * connection that hears of changes ends in ` listener`.
+   */
+  applicationName?: string
+  /** Whom the audit names besides the login, at most 128 bytes. */
+  actor?: string
+}
+
+/** Clears one secret and resolves with its version. As `Secrets.delete`, on the shared client. */
+export declare function deleteSecret(businessId: string, name: SecretName, options?: SetOptions): Promise<number>
+
+/**
+ * Checks everything that keeps the secrets safe. Only looks.
+ *
+ * Resolves also where checks fail: look at `healthy`.
+ */
+export declare function doctor(options?: DoctorOptions | null): Promise<DoctorReport>
+
+/** One check. */
+export interface DoctorCheck {
+  /** Stable: `vault.key`. */
+  id: string
+  /** How bad it is. */
+  level: 'ok' | 'warn' | 'fail'
+  /** What was found. Counts, ids and names; never a value. */
+  found: string
+  /** Why it matters. */
+  why: string
+  /** What to do; null where all is well. */
+  fix: string | null
+}
+
+/** What to look at. */
+export interface DoctorOptions {
+  /** A direct connection as the owner of `businesses` (`postgres` on Supabase); else `ADMIN_DATABASE_URL`. */
+  url?: string
+  /** A certificate authority to trust besides the public ones: PEM text, or the path of a PEM file. */
+  ca?: string
+  /** Allows a connection to a remote host that is not encrypted and verified. False unless told. */
+  allowInsecure?: boolean
+  /** How long to wait for a connection. 5000 unless told. */
+  timeoutMs?: number
+  /** The login of a service, to be looked at too; else `APP_SECRETS_URL`. */
+  serviceUrl?: string
+}
+
+/** Everything that the doctor looked at. */
+export interface DoctorReport {
+  /** No check fails. */
+  healthy: boolean
+  /** Those that apply to the database as it is, in a fixed order. */
+  checks: Array<DoctorCheck>
+}
+
+/**
+ * Why a call failed.
+ *
+ * - `INVALID_ARGUMENT`: the call itself is wrong; nothing was sent.
+ * - `UNKNOWN_SECRET`: no secret has that name; the message names those that may have been meant.
+ * - `INVALID_VALUE`: not a string or null, longer than 65,536 bytes of UTF-8 once trimmed, with a NUL or half a surrogate pair.
+ * - `BUSINESS_NOT_FOUND`: the business does not exist.
+ * - `PERMISSION_DENIED`: the login is refused, or is no member of `app_secrets_service`.
+ * - `VERSION_CONFLICT`: somebody else wrote in between; nothing was changed.
+ * - `DECRYPT_FAILED`: the ciphertext cannot be opened; writing a new value heals it.
+ * - `NOT_MIGRATED`: the database functions are missing or of another version: run `app-secrets migrate`.
+ * - `UNSAFE_CONNECTION`: the server's identity cannot be verified, or clear text was asked for.
+ * - `UNAVAILABLE`: the database cannot be reached right now: worth a retry.
+ * - `TIMEOUT`: no answer by the deadline. A write was not carried out.
+ * - `UNKNOWN_OUTCOME`: a write was sent, and whether it was carried out is not known: read the version.
+ * - `LOCK_TIMEOUT`: a migration could not get its locks; its message names who holds them. Run it again.
+ * - `VERIFICATION_FAILED`: plaintext and sealed values differ; nothing was dropped.
+ * - `REFUSED`: not done in this state, not without a confirmation, or not by a rule of the app's own in the database.
+ * - `CLOSED`: the client was closed.
+ * - `CONFIG`: the configuration is incomplete or contradicts itself.
+ */
+export type ErrorCode = 'INVALID_ARGUMENT' | 'UNKNOWN_SECRET' | 'INVALID_VALUE' | 'BUSINESS_NOT_FOUND' | 'PERMISSION_DENIED' | 'VERSION_CONFLICT' | 'DECRYPT_FAILED' | 'NOT_MIGRATED' | 'UNSAFE_CONNECTION' | 'UNAVAILABLE' | 'TIMEOUT' | 'UNKNOWN_OUTCOME' | 'LOCK_TIMEOUT' | 'VERIFICATION_FAILED' | 'REFUSED' | 'CLOSED' | 'CONFIG'
+
+/** One file, and what the ledger says of it. */
+export interface FileStatus {
+  /** Its number. */
+  version: number
+  /** As it is called in `migrations/`. */
+  file: string
+  /** `applied_unchecked` where another tool applied it, `edited` where it was another text than this package's. */
+  state: 'pending' | 'applied' | 'applied_unchecked' | 'edited'
+  /** When it was applied; null where it was not. */
+  appliedAt: Date | null
+}
+
+/** Something that is wrong, how often, and where. */
+export interface Finding {
+  /** How many. */
+  count: number
+  /** At most ten of them: `name of business`, or the id of a Vault row. */
+  samples: Array<string>
+}
+
+/** Reads one secret. Resolves with null only where it is not set. As `Secrets.get`, on the shared client. */
+export declare function get(businessId: string, name: SecretName): Promise<string | null>
+
+/** The keys of Gemini and Grok. As `Secrets.getBusinessApiKeys`, on the shared client. */
+export declare function getBusinessApiKeys(businessId: string): Promise<BusinessApiKeys>
+
+/** What is kept of the Google grant, or null where neither token is set. As `Secrets.getGoogleTokens`, on the shared client. */
+export declare function getGoogleTokens(businessId: string): Promise<GoogleTokens | null>
+
+/** What a settings page may show of every integration: never a value. As `Secrets.getIntegrationStatus`, on the shared client. */
+export declare function getIntegrationStatus(businessId: string): Promise<IntegrationStatus>
+
+/** Both of Kling's keys, of one moment, or null where either is not set. As `Secrets.getKlingCredentials`, on the shared client. */
+export declare function getKlingCredentials(businessId: string): Promise<KlingCredentials | null>
+
+/** Reads several secrets of one business, in one round trip and one snapshot. As `Secrets.getMany`, on the shared client. */
+export declare function getMany<N extends SecretName>(businessId: string, names: readonly N[]): Promise<Record<N, string | null>>
+
+/** The key of one provider of language models, or null where it is not set. As `Secrets.getProviderKey`, on the shared client. */
+export declare function getProviderKey(businessId: string, provider: Provider): Promise<string | null>
+
+/** The key to send text messages, or null where it is not set. As `Secrets.getSmsApiKey`, on the shared client. */
+export declare function getSmsApiKey(businessId: string): Promise<string | null>
+
+/** The key of WhatsApp, or null where it is not set. As `Secrets.getWhatsAppApiKey`, on the shared client. */
+export declare function getWhatsAppApiKey(businessId: string): Promise<string | null>
+
+/** The key of the YouTube Data API, or null where it is not set. As `Secrets.getYouTubeApiKey`, on the shared client. */
+export declare function getYouTubeApiKey(businessId: string): Promise<string | null>
+
+/** What google-auth keeps of a grant. */
+export interface GoogleTokens {
+  /** For requests, until it expires. */
+  accessToken: string | null
+  /** For the next access token. */
+  refreshToken: string | null
+  /** When the access token expires. */
+  expiresAt: Date | null
+  /** Where files go. */
+  driveFolderId: string | null
+}
+
+/** What to change of the tokens: what is left out stays as it is, null clears. */
+export interface GoogleTokensUpdate {
+  /** For requests, until it expires. */
+  accessToken?: string | null
+  /** For the next access token. */
+  refreshToken?: string | null
+  /** When the access token expires. */
+  expiresAt?: Date | null
+  /** Where files go. */
+  driveFolderId?: string | null
+}
+
+/** What a settings page may show of one integration. */
+export interface Integration {
+  /** Whether everything that it needs is set. Google needs one of its two tokens, Kling both of its keys. */
+  configured: boolean
+  /** The last four characters of its key, where that has 12 characters or more. */
+  last4: string | null
+  /** When it changed last. */
+  updatedAt: Date | null
+}
+
+/** What a settings page may show of every integration: never a value. */
+export interface IntegrationStatus {
+  gemini: Integration
+  grok: Integration
+  claude: Integration
+  youtube: Integration
+  kling: Integration
+  sms: Integration
+  whatsapp: Integration
+  google: Integration
+}
+
+/** Kling's two keys, of which neither works alone. */
+export interface KlingCredentials {
+  /** Names the account. */
+  accessKey: string
+  /** Signs its requests. */
+  secretKey: string
+}
+
+/** Who still wrote the plaintext columns. */
+export interface LegacyWrites {
+  /** How many values. */
+  count: number
+  /** The last time; null where there was none. */
+  lastAt: Date | null
+  /** Login and application name, at most five. */
+  writers: Array<string>
+}
+
+/** Lists what may be shown of all twelve secrets: never a value. As `Secrets.list`, on the shared client. */
+export declare function list(businessId: string): Promise<ListedSecret[]>
+
+/** What may be shown of one secret. */
+export interface ListedSecret {
+  /** Which one. */
+  name: SecretName
+  /** Whether it has a value. */
+  isSet: boolean
+  /** The last four characters, of sealed values of 12 characters or more. */
+  last4: string | null
+  /** Counts the changes; 0 where it was never set. */
+  version: number
+  /** When it changed last. */
+  updatedAt: Date | null
+}
+
+/** How the listener is doing. */
+export interface ListenerStats {
+  /**
+   * What it is doing.
+   *
+   * - `off`: there is no cache, and nobody watches.
+   * - `connecting`: it has no session, and is trying to get one. What is cached lives by its `ttlMs`.
+   * - `listening`: it hears of every change.
+   * - `unavailable`: it cannot hear through this connection: pass `listenUrl`. What is cached lives by its `ttlMs`.
+   */
+  state: 'off' | 'connecting' | 'listening' | 'unavailable'
+  /** How often it has come back after it was lost. */
+  reconnects: number
+  /** Why it was lost, or did not come about, last. Never a value, a password or a connection string. */
+  lastError?: string
+}
+
+/**
+ * Applies what is missing of 002 to 004, as `app-secrets migrate` does, and tells how it goes. Done already is fine;
+ * where another migrator is at work, it waits for that one. Never drops plaintext.
+ *
+ * Rejects with `LOCK_TIMEOUT`, `VERIFICATION_FAILED` or `REFUSED` where it gives up; call it again, it goes on where it
+ * stopped. What `onProgress` throws becomes a process warning.
+ */
+export declare function migrate(options?: MigrateOptions | null, onProgress?: (event: MigrateEvent) => unknown): Promise<MigrateResult>
+
+/** Something that happened while it migrates. */
+export interface MigrateEvent {
+  /**
+   * - `waiting`: another migrator is at work (`holders`).
+   * - `started`: a file is being applied (`version`, `title`).
+   * - `retrying`: a lock was not to be had (`what`, `blockers`, `pauseMs`).
+   * - `batch`: a batch of the backfill was committed (`done`, `total`, `secrets`, `perSecond`, `leftMs`).
+   * - `applied`: a file is applied and recorded (`version`, `elapsedMs`).
+   * - `warning`: worth reading (`message`).
+   */
+  kind: 'waiting' | 'started' | 'retrying' | 'batch' | 'applied' | 'warning'
+  /** The file. */
+  version?: number
+  /** What the file does. */
+  title?: string
+  /** The other migrator's session. */
+  holders?: Array<string>
+  /** The step that was held up. */
+  what?: string
+  /** The sessions that held it up. */
+  blockers?: Array<string>
+  /** How long until it is tried again. */
+  pauseMs?: number
+  /** Businesses that have been looked at, in earlier runs too. */
+  done?: number
+  /** Businesses that there are. */
+  total?: number
+  /** Secrets sealed by this run. */
+  secrets?: number
+  /** Secrets a second. */
+  perSecond?: number
+  /** What is left at this pace; null before there is one. */
+  leftMs?: number | null
+  /** How long the file took. */
+  elapsedMs?: number
+  /** What is worth reading. */
+  message?: string
+}
+
+/** How to migrate. */
+export interface MigrateOptions {
+  /** A direct connection as the owner of `businesses` (`postgres` on Supabase); else `ADMIN_DATABASE_URL`. */
+  url?: string
+  /** A certificate authority to trust besides the public ones: PEM text, or the path of a PEM file. */
+  ca?: string
+  /** Allows a connection to a remote host that is not encrypted and verified. False unless told. */
+  allowInsecure?: boolean
+  /** How long to wait for a connection. 5000 unless told. */
+  timeoutMs?: number
+  /** The last file to apply. 4 unless told. */
+  to?: 2 | 3 | 4
+  /** The most businesses in one transaction of the backfill, 1 to 10,000. 250 unless told; fewer where that takes long. */
+  batch?: number
+  /** A rest after each batch. 0 unless told. */
+  pauseMs?: number
+  /** How long to try for a lock that others hold. 60,000 unless told. */
+  lockWaitMs?: number
+  /** Sends the files again that are applied: puts back what was changed or dropped of ours. False unless told. */
+  reapply?: boolean
+}
+
+/** What a migration came to. */
+export interface MigrateResult {
+  /** The files that were applied now. */
+  applied: Array<number>
+  /** Businesses that the backfill looked at. */
+  businesses: number
+  /** Secrets that it sealed. */
+  secrets: number
+  /** How long all of it took. */
+  elapsedMs: number
+}
+
+/** Where the migration stands. */
+export interface MigrationStatus {
+  /** The database's name. */
+  database: string
+  /** Each file of this package. */
+  files: Array<FileStatus>
+  /** Businesses that there are. */
+  businesses: number
+  /** How many of them are backfilled. */
+  done: number
+  /** Values that differ between plaintext and Vault; null where there is nothing to compare. */
+  mismatches: number | null
+  /** The plaintext columns that are still there. */
+  plaintextColumns: SecretName[]
+  /** A rollback was begun and not finished. */
+  rollingBack: boolean
+  /** Something must be done: migrate, mend what differs, or finish a rollback. */
+  pending: boolean
+}
+
+/** Asks the database of the shared client for a sign of life. */
+export declare function ping(): Promise<void>
+
+/** The connections of a client, without its listener's. */
+export interface PoolStats {
+  /** Open connections. */
+  connections: number
+  /** Of these, how many are at work. */
+  busy: number
+  /** Of these, how many have none. */
+  idle: number
+  /** Calls that wait for a connection; of reads, the secrets that they ask for. */
+  waiting: number
+  /** Connections opened so far. */
+  opened: number
+  /** Connections lost so far, or given up because no answer came. */
+  lost: number
+}
+
+/** A provider of language models. */
+export type Provider = 'gemini' | 'grok' | 'claude'
+
+/**
+ * Anything may have changed: read again whatever you keep. Comes when the listener has connected, the first time and
+ * after every loss, and when more changed than a slow callback could be told.
+ */
+export interface ResyncEvent {
+  /** Tells the two events apart. */
+  kind: 'resync'
+}
+
+/** A secret that the database knows, by its column. */
+export type SecretName = 'gemini_api_key' | 'grok_api_key' | 'claude_api_key' | 'youtube_api_key' | 'kling_access_key' | 'kling_secret_key' | 'global_sms_api_key' | 'whatsapp_api_key' | 'google_access_token' | 'google_refresh_token' | 'google_token_expiry' | 'google_drive_folder_id'
+
+/**
+ * What every promise of this package rejects with: an `Error` with a stable `code`, and a message that says what to
+ * do. Neither it nor its stack ever holds a secret, a password or a connection string.
+ */
+export interface SecretsError {
+  /** Always `Error`. */
+  name: string
+  /** What went wrong and what to do about it. */
+  message: string
+  /** Where, as of any `Error`. */
+  stack?: string
+  /** Which kind of failure it is: stable, to be compared with. */
+  code: ErrorCode
+}
+
+/** Writes one secret and resolves with its version. Null or a blank value clears it; white space around it is trimmed. As `Secrets.set`, on the shared client. */
+export declare function set(businessId: string, name: SecretName, value: string | null, options?: SetOptions): Promise<number>
+
+/** Changes what is given of the Google grant, leaves the rest, and resolves with the versions of what was given. As `Secrets.setGoogleTokens`, on the shared client. */
+export declare function setGoogleTokens(businessId: string, tokens: GoogleTokensUpdate): Promise<{ [name in SecretName]?: number }>
+
+/** Sets or clears both of Kling's keys, together, and resolves with their versions. As `Secrets.setKlingCredentials`, on the shared client. */
+export declare function setKlingCredentials(businessId: string, credentials: KlingCredentials | null): Promise<{ kling_access_key: number; kling_secret_key: number }>
+
+/** Writes several secrets of one business, all or none, and resolves with their versions. As `Secrets.setMany`, on the shared client. */
+export declare function setMany<N extends SecretName>(businessId: string, values: Readonly<Record<N, string | null>>, options?: SetManyOptions): Promise<Record<N, number>>
+
+/** How to set several secrets. */
+export interface SetManyOptions {
+  /** Refuses the write with `VERSION_CONFLICT` unless these are still the versions; 0 stands for never set. */
+  expectedVersions?: { [name in SecretName]?: number }
+}
+
+/** How to set one secret. */
+export interface SetOptions {
+  /** Refuses the write with `VERSION_CONFLICT` unless this is still the version; 0 stands for never set. */
+  expectedVersion?: number
+}
+
+/** Sets or clears the key of one provider and resolves with its version. As `Secrets.setProviderKey`, on the shared client. */
+export declare function setProviderKey(businessId: string, provider: Provider, key: string | null): Promise<number>
+
+/** Sets or clears the key to send text messages and resolves with its version. As `Secrets.setSmsApiKey`, on the shared client. */
+export declare function setSmsApiKey(businessId: string, key: string | null): Promise<number>
+
+/** Sets or clears the key of WhatsApp and resolves with its version. As `Secrets.setWhatsAppApiKey`, on the shared client. */
+export declare function setWhatsAppApiKey(businessId: string, key: string | null): Promise<number>
+
+/** Sets or clears the key of the YouTube Data API and resolves with its version. As `Secrets.setYouTubeApiKey`, on the shared client. */
+export declare function setYouTubeApiKey(businessId: string, key: string | null): Promise<number>
+
+/** What the shared client has done so far, and what it is doing. As `Secrets.stats`. Throws where it cannot be made. */
+export declare function stats(): Stats
+
+/** What a client has done since it was made, and what it is doing. Holds no id and no value. */
+export interface Stats {
+  /** Secrets that the cache answered. */
+  hits: number
+  /** Of these, how many were not set. */
+  negativeHits: number
+  /** Secrets that the cache could not answer. */
+  misses: number
+  /** Secrets in the cache, the expired ones that are kept for an outage included. */
+  entries: number
+  /** Secrets answered from an expired entry, because the database was out of reach. */
+  staleServed: number
+  /** Secrets dropped from the cache to make room. */
+  evictions: number
+  /** Secrets dropped from the cache because they changed, or may have. */
+  invalidations: number
+  /** Reads that joined an identical one under way. */
+  coalesced: number
+  /** Statements that read secrets. */
+  batches: number
+  /** Secrets that these statements asked for. */
+  elements: number
+  /** The connections, without the listener's. */
+  pool: PoolStats
+  /** What hears of changes. */
+  listener: ListenerStats
+}
+
+/** Says what is applied, how far the backfill is, and what comes next. Only looks. */
+export declare function status(options?: AdminOptions | null): Promise<MigrationStatus>
+
+/** What a verification found. Counts and ids only. */
+export interface Verification {
+  /** Nothing is wrong at all. */
+  verified: boolean
+  /** Values that differ between plaintext and Vault. */
+  mismatched: number
+  /** The plaintext columns against Vault; null once they are dropped. */
+  columns: ColumnProof[] | null
+  /** References without a Vault row of their own. */
+  dangling: Finding
+  /** Values that Vault cannot open. */
+  undecryptable: Finding
+  /** Cells that hold something other than a reference. */
+  unsealed: Finding
+  /** Vault rows that no cell refers to. */
+  orphans: Finding
+  /** Triggers of ours that are missing or disabled. */
+  idleTriggers: Array<string>
+  /** Who still wrote the plaintext columns after the backfill. */
+  legacyWrites: LegacyWrites
+}
+
+/**
+ * Proves that every plaintext value is in Vault, and that nothing there is broken. Counts and ids only.
+ *
+ * Resolves also where it finds faults: look at `verified`.
+ */
+export declare function verify(options?: AdminOptions | null): Promise<Verification>
+
+/** Calls back with every change that matches the filter, whoever makes it. As `Secrets.watch`, on the shared client. */
+export declare function watch(filter: WatchFilter | null | undefined, callback: (event: ChangedEvent | ResyncEvent) => unknown): Watcher
+
+/** Which changes to hear of. What is left out means all. */
+export interface WatchFilter {
+  /** Only those of this business. */
+  businessId?: string
+  /** Only those of these secrets. */
+  names?: readonly SecretName[]
+}

@@ -222,7 +222,9 @@ class PostgrestTransport {
   async _check({ businessId, name, version, result }) {
     const filters = { select: 'version', business_id: `eq.${businessId}`, name: `eq.${name}` }
     Object.assign(filters, { version: `eq.${version}`, is_set: 'eq.true' })
-    const rows = await this.#requests.update(STATUS, filters, { check_result: result })
+    // The time is the server's: naming one says that this is a check, also where it finds what the last one found.
+    const change = { check_result: result, last_checked_at: new Date().toISOString() }
+    const rows = await this.#requests.update(STATUS, filters, change)
     if (rows.length === 0) await this.#status(businessId, [name], 'name')
     return rows.length > 0
   }

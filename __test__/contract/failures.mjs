@@ -52,6 +52,7 @@ export const failures = {
     assert.equal(whole.value, 'whole')
     const both = ['claude_api_key', 'grok_api_key']
     await refuses(() => client.getMany(id, both), 'DECRYPT_FAILED', { says: /^grok_api_key cannot/ })
+    await refuses(() => client.getMany(id, ['grok_api_key']), 'DECRYPT_FAILED')
     assert.equal((await client.list(id)).find(({ name }) => name === 'grok_api_key').isSet, true)
     await client.set(id, 'grok_api_key', 'healed')
     assert.equal(await client.get(id, 'grok_api_key'), 'healed')

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
-use crate::catalogue::{NameSet, SecretName};
+use crate::name::{NameSet, SecretName};
 use crate::client::{Client, Values};
 use crate::error::{Error, Result};
 use crate::store::{Listed, Versions};

@@ -2,8 +2,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::watch::ListenerStats;
-
 /// Only ever grows, and orders nothing: it is read on its own.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
@@ -80,4 +78,41 @@ pub struct PoolStats {
     pub opened: u64,
     /// Connections lost so far, or given up because no answer came.
     pub lost: u64,
+}
+
+/// How the listener is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ListenerStats {
+    /// What it is doing.
+    pub state: ListenerState,
+    /// How often it has come back after it was lost.
+    pub reconnects: u64,
+    /// Why it was lost, or did not come about, last. Never a value, a password or a connection string.
+    pub last_error: Option<String>,
+}
+
+/// What the listener is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ListenerState {
+    /// There is nothing to listen for: no cache, and nobody watches.
+    #[default]
+    Off,
+    /// It has no session, and is trying to get one. Cached values live by their time to live.
+    Connecting,
+    /// It hears of every change.
+    Listening,
+    /// It cannot hear anything through this connection. Cached values live by their time to live.
+    Unavailable,
+}
+
+impl ListenerState {
+    /// As JavaScript sees it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Connecting => "connecting",
+            Self::Listening => "listening",
+            Self::Unavailable => "unavailable",
+        }
+    }
 }

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 use super::js::{self, Text};
-use crate::catalogue::{NameSet, SecretName};
+use crate::name::{NameSet, SecretName};
 use crate::client::Values;
 use crate::consumers::{GoogleTokensUpdate, KlingCredentials, Provider};
 use crate::error::{Error, Result};

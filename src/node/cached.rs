@@ -17,7 +17,7 @@ use napi_derive::napi;
 
 use super::js;
 use super::secrets::Secrets;
-use crate::catalogue::SecretName;
+use crate::name::SecretName;
 use crate::client::Client;
 use crate::value;
 

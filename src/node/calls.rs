@@ -12,7 +12,7 @@ use super::js;
 use super::results::{Plain, Shared, Values, Versions};
 use super::settle::{Promise, at_once, settle};
 use super::types::{BusinessApiKeys, GoogleTokens, IntegrationStatus, KlingCredentials, ListedSecret};
-use crate::catalogue::SecretName;
+use crate::name::SecretName;
 use crate::client::Client;
 use crate::consumers::Provider;
 use crate::error::Result;

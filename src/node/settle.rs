@@ -21,7 +21,7 @@ use tokio::runtime::Handle;
 use super::environment::Environment;
 use super::{js, runtime};
 use crate::error::{Error, Result};
-use crate::pool::turn;
+use crate::pool::wakeup;
 
 /// What every function returns: a promise, or what index.js makes one of.
 pub(super) type Promise<'env> = napi::Result<Unknown<'env>>;
@@ -179,7 +179,7 @@ impl Outbox {
             ready.len() == 1
         };
         if is_first {
-            turn::ring(self);
+            wakeup::wake(self);
         }
     }
 
@@ -211,8 +211,8 @@ impl Drop for Outbox {
     }
 }
 
-impl turn::Bell for Outbox {
-    fn ring(&self) {
+impl wakeup::Wakeup for Outbox {
+    fn wake(&self) {
         if let Some(bell) = self.bell.get() {
             // Closing means that the JavaScript thread has ended, and its promises with it.
             bell.call((), ThreadsafeFunctionCallMode::NonBlocking);
@@ -256,7 +256,7 @@ impl Settler {
     /// Counts a call, which is sent at the end of the turn together with the others.
     fn gather(&mut self, env: &Env) {
         self.calls += 1;
-        if turn::begin() {
+        if wakeup::begin_turn() {
             (self.calls, self.seen, self.put_off) = (1, 1, 0);
             self.call_after(env);
         }
@@ -264,7 +264,7 @@ impl Settler {
 
     fn end_turn(&mut self, env: &Env) {
         if self.calls == self.seen || self.put_off == PATIENCE {
-            turn::end();
+            wakeup::end_turn();
         } else {
             self.seen = self.calls;
             self.put_off += 1;
@@ -275,7 +275,7 @@ impl Settler {
     fn call_after(&self, env: &Env) {
         if self.after.borrow_back(env).and_then(|after| after.call(())).is_err() {
             // No JavaScript can run any more.
-            turn::end();
+            wakeup::end_turn();
         }
     }
 

@@ -41,7 +41,10 @@ export async function applyMigrations(url, { from = 2, to = 4 } = {}) {
   return files.map(({ name }) => name)
 }
 
-/** A login of its own for a service, in the group that may call the functions. Before 004 it may call nothing yet. */
+/**
+ * A login of its own for a service, in the group that may call the functions, with a scope of everything. Before 004 it may call
+ * nothing yet; 004 then gives the group's members that scope.
+ */
 export async function createServiceLogin(cluster, { role = 'app_service', database = 'postgres' } = {}) {
   // As the migration role, which then may administer the group as if 004 had made it.
   await cluster.sql(
@@ -52,5 +55,14 @@ export async function createServiceLogin(cluster, { role = 'app_service', databa
      end $$`,
     { role: 'postgres', database },
   )
-  return cluster.createLogin(role, { memberOf: ['app_secrets_service'], database })
+  const url = await cluster.createLogin(role, { memberOf: ['app_secrets_service'], database })
+  await cluster.sql(
+    `do $$ begin
+       if to_regprocedure('app_secrets.grant_scope(name, text[], boolean, boolean)') is not null then
+         execute format('select app_secrets.grant_scope(%L, array[''*''], true, true)', '${role}');
+       end if;
+     end $$`,
+    { role: 'postgres', database },
+  )
+  return url
 }

@@ -13,20 +13,13 @@ import { fileURLToPath } from 'node:url'
 const OLDEST = 22
 
 const folder = fileURLToPath(new URL('./node/', import.meta.url))
-const stamp = join(folder, 'node_modules', '.lock-hash')
 
 export const isOldNode = Number.parseInt(process.versions.node, 10) < OLDEST
 
 /** The path of a Node that is new enough: this one, or the pinned one, which `install(work)` may have to fetch. */
 export function newNode(install) {
   if (!isOldNode) return process.execPath
-  const hash = createHash('sha256')
-    .update(readFileSync(join(folder, 'package-lock.json')))
-    .digest('hex')
-  if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== hash) {
-    install(() => npmCi(folder))
-    writeFileSync(stamp, hash)
-  }
+  installLocked(folder, install)
   const found = pinnedNode()
   const { status, error } = found ? spawnSync(found, ['--version']) : {}
   if (status !== 0) {
@@ -48,19 +41,33 @@ function pinnedNode() {
   return join(modules, name, 'bin', process.platform === 'win32' ? 'node.exe' : 'node')
 }
 
-/** Installs what the lock file of a folder says, without install scripts. */
-export function npmCi(cwd) {
+/** Installs what a folder's lock file says, without install scripts, unless that is there. `around` runs the work. */
+export function installLocked(cwd, around = (work) => work()) {
+  const stamp = join(cwd, 'node_modules', '.lock-hash')
+  const hash = createHash('sha256')
+    .update(readFileSync(join(cwd, 'package-lock.json')))
+    .digest('hex')
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === hash) return
+  around(() => npm(cwd, 'ci', '--ignore-scripts'))
+  writeFileSync(stamp, hash)
+}
+
+/** Runs npm in a folder and gives what it prints. */
+export function npm(cwd, ...args) {
   const [command, first, options] = npmCommand()
-  const args = [...first, 'ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']
-  const { status, error, stdout, stderr } = spawnSync(command, args, { cwd, encoding: 'utf8', ...options })
+  const all = [...first, ...args, '--no-audit', '--no-fund', '--loglevel=error']
+  const { status, error, stdout, stderr } = spawnSync(command, all, { cwd, encoding: 'utf8', ...options })
   if (error) throw error
-  if (status !== 0) throw new Error(`npm ci ended with ${status}:\n${stdout}${stderr}`.trimEnd())
+  if (status !== 0) throw new Error(`npm ${args[0]} ended with ${status}:\n${stdout}${stderr}`.trimEnd())
+  return stdout
 }
 
 /** How npm is started: the one that runs us, or else the one in the path. */
 export function npmCommand() {
   const cli = process.env.npm_execpath
-  return cli?.endsWith('.js') ? [process.execPath, [cli], {}] : ['npm', [], { shell: true }]
+  return cli?.endsWith('.js')
+    ? [process.execPath, [cli], {}]
+    : ['npm', [], { shell: process.platform === 'win32' }]
 }
 
 /** The environment in which `node`, and whatever starts it by that name, is the Node of this path. */

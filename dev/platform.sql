@@ -58,24 +58,34 @@ create unique index users_email_idx on auth.users (lower(email));
 alter table auth.users enable row level security;
 grant all on table auth.users to postgres;
 
--- The Data API puts the verified token's claims into this setting, for the length of one transaction.
+-- The Data API puts the verified token's claims into this setting, for the length of one transaction. The bodies are strings, as
+-- the platform's are: names in them are looked up at each call, with the caller's temporary schema first for types.
 create function auth.jwt() returns jsonb
     language sql stable
-    return nullif(current_setting('request.jwt.claims', true), '')::jsonb;
+    as $$
+        select coalesce(
+            nullif(current_setting('request.jwt.claim', true), ''),
+            nullif(current_setting('request.jwt.claims', true), '')
+        )::jsonb
+    $$;
 
 create function auth.uid() returns uuid
     language sql stable
-    return coalesce(
-        nullif(current_setting('request.jwt.claim.sub', true), ''),
-        nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub'
-    )::uuid;
+    as $$
+        select coalesce(
+            nullif(current_setting('request.jwt.claim.sub', true), ''),
+            (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')
+        )::uuid
+    $$;
 
 create function auth.role() returns text
     language sql stable
-    return coalesce(
-        nullif(current_setting('request.jwt.claim.role', true), ''),
-        nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'role'
-    );
+    as $$
+        select coalesce(
+            nullif(current_setting('request.jwt.claim.role', true), ''),
+            (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'role')
+        )::text
+    $$;
 
 -- Realtime ---------------------------------------------------------------------------------------------------------
 

@@ -5,22 +5,27 @@
 const ident = (name) => (name === '*' ? '*' : `"${name}"`)
 const qualified = (name) => `"public"."${name}"`
 
-/** Sends one request with the role and the claims of a token. Gives PostgREST's row: the body and what goes with it. */
-export async function send(client, token, request) {
-  await client.query('begin isolation level read committed read write')
+/**
+ * Sends one request with the role and the claims of a token. Gives PostgREST's row: the body and what goes with it.
+ * `accept` looks at that row before the transaction ends, and undoes it by throwing.
+ */
+export async function send(client, token, request, { readOnly = false, accept } = {}) {
+  await client.query(`begin isolation level read committed read ${readOnly ? 'only' : 'write'}`)
   try {
     await client.query(preamble(token))
     const [row] = (await client.query(request)).rows
+    accept?.(row)
     await client.query('commit')
     return { body: row.body, count: Number(row.page_total), inserted: row.response_inserted }
   } catch (error) {
-    await client.query('rollback')
+    // Where the connection is lost there is nothing to roll back; the first error is the one that says why.
+    await client.query('rollback').catch(() => {})
     throw error
   }
 }
 
 /** Settings that PostgREST makes for each request. */
-function preamble({ role, claims, schema = 'public' }) {
+function preamble({ role, claims, schema = 'public', method = 'POST', path = '/', headers = {} }) {
   return {
     text: `select set_config('search_path', $1, true), set_config('role', $2, true),
       set_config('request.jwt.claims', $3, true), set_config('request.method', $4, true),
@@ -29,9 +34,9 @@ function preamble({ role, claims, schema = 'public' }) {
       `"${schema}", "public", "extensions"`,
       role,
       JSON.stringify({ ...claims, role }),
-      'POST',
-      '/',
-      '{}',
+      method,
+      path,
+      JSON.stringify(headers),
     ],
   }
 }
@@ -59,25 +64,79 @@ function body({ columns, types, json, defaults, limitOne = false }) {
     LATERAL (SELECT ${names} FROM ${expand}(${source}) AS _(${typed}) ${limitOne ? 'LIMIT 1' : ''}) pgrst_body `
 }
 
-/** A filter such as `business_id=in.(…)`; `bind` gives a value its placeholder. */
+const operators = {
+  eq: '=',
+  neq: '<>',
+  gt: '>',
+  gte: '>=',
+  lt: '<',
+  lte: '<=',
+  like: 'like',
+  ilike: 'ilike',
+  is: 'IS',
+  in: '= ANY',
+}
+const truths = new Set(['null', 'not_null', 'true', 'false', 'unknown'])
+
+/** Which filters `where` knows, by the names that they have in an address. */
+export const filterOperators = Object.keys(operators)
+
+/** A filter is a value, a list of them, or `{ operator, value, negated }`, as `business_id=in.(…)` and others are. */
+function term(table, name, filter, bind) {
+  const column = table ? `${qualified(table)}.${ident(name)}` : ident(name)
+  const { operator, value, negated } =
+    filter !== null && typeof filter === 'object' && !Array.isArray(filter)
+      ? filter
+      : { operator: Array.isArray(filter) ? 'in' : 'eq', value: filter }
+  const sign = operators[operator]
+  let right
+  if (operator === 'is') {
+    if (!truths.has(value)) throw new Error('is. takes null, not_null, true, false or unknown')
+    right = value.replace('_', ' ')
+  } else if (operator === 'in') {
+    right = `(${bind(`{${value.map((one) => JSON.stringify(String(one))).join(',')}}`)})`
+  } else {
+    right = bind(value)
+  }
+  return `${negated ? 'NOT ' : ''}${column} ${sign} ${right}`
+}
+
+/** `filters` by column, or a list of `[column, filter]`. */
 function where(table, filters, bind) {
-  const terms = Object.entries(filters).map(
-    ([name, value]) =>
-      `${qualified(table)}.${ident(name)} ${Array.isArray(value) ? `= ANY (${bind(`{${value.join(',')}}`)})` : `= ${bind(value)}`}`,
+  const terms = (Array.isArray(filters) ? filters : Object.entries(filters)).map(([name, filter]) =>
+    term(table, name, filter, bind),
   )
   return terms.length ? ` WHERE ${terms.join(' AND ')}` : ''
 }
 
+/** What of the result is asked for: a name, or `{ column, cast, alias }`. */
+function selected(prefix, item) {
+  if (typeof item === 'string') return `${prefix}.${ident(item)}`
+  const { column, cast, alias } = item
+  const cell = `${prefix}.${ident(column)}`
+  return `${cast ? `CAST(${cell} AS ${cast})` : cell}${alias || cast ? ` AS ${ident(alias ?? column)}` : ''}`
+}
+
+function page(table, { order = [], limit, offset }, bind) {
+  const terms = order.map(
+    ({ column, descending, nulls }) =>
+      `${table ? `${qualified(table)}.` : ''}${ident(column)} ${descending ? 'DESC' : 'ASC'}${nulls ? ` NULLS ${nulls}` : ''}`,
+  )
+  return `${terms.length ? ` ORDER BY ${terms.join(', ')}` : ''}${limit === undefined ? '' : ` LIMIT ${bind(limit)}`}${
+    offset ? ` OFFSET ${bind(offset)}` : ''
+  }`
+}
+
 function returning(table, select) {
   return select
-    ? `RETURNING ${select.map((name) => `${qualified(table)}.${ident(name)}`).join(', ')}`
+    ? `RETURNING ${[...new Set(select.map((item) => item.column ?? item))].map((name) => `${qualified(table)}.${ident(name)}`).join(', ')}`
     : 'RETURNING 1'
 }
 
 /** `select` empty is Prefer: return=minimal, which supabase-js sends unless `.select()` follows the write. */
 function respond(mutation, select, values, inserted = "''") {
   const rows = select
-    ? `SELECT ${select.map((name) => `"pgrst_source".${ident(name)}`).join(', ')} FROM "pgrst_source"`
+    ? `SELECT ${select.map((item) => selected('"pgrst_source"', item)).join(', ')} FROM "pgrst_source"`
     : 'SELECT * FROM pgrst_source'
   const json = select ? "coalesce(json_agg(_postgrest_t), '[]')" : "''::text"
   return {
@@ -107,14 +166,19 @@ export class Requests {
     this.schemaCache = schemaCache
   }
 
-  select(table, { columns, filters = {} } = {}) {
+  /** `order`: `[{ column, descending, nulls }]`. `count` also counts what the page leaves out (Prefer: count=exact). */
+  select(table, { columns, filters = {}, order, limit, offset, count = false } = {}) {
     const values = []
-    const selected = columns
-      ? columns.map((name) => `${qualified(table)}.${ident(name)}`).join(', ')
+    const bind = binder(values)
+    const items = columns
+      ? columns.map((item) => selected(qualified(table), item)).join(', ')
       : `${qualified(table)}.*`
+    const rows = `FROM ${qualified(table)} ${where(table, filters, bind)}`
+    const total = count ? '(SELECT pg_catalog.count(*) FROM pgrst_source_count)' : 'null::bigint'
     return {
-      text: `WITH pgrst_source AS (SELECT ${selected} FROM ${qualified(table)} ${where(table, filters, binder(values))})
-        SELECT null::bigint AS total_result_set, pg_catalog.count(_postgrest_t) AS page_total,
+      text: `WITH pgrst_source AS (SELECT ${items} ${rows}${page(table, { order, limit, offset }, bind)})
+        ${count ? `, pgrst_source_count AS (SELECT 1 ${rows})` : ''}
+        SELECT ${total} AS total_result_set, pg_catalog.count(_postgrest_t) AS page_total,
           coalesce(json_agg(_postgrest_t), '[]') AS body,
           nullif(current_setting('response.headers', true), '') AS response_headers,
           nullif(current_setting('response.status', true), '') AS response_status, '' AS response_inserted
@@ -124,11 +188,15 @@ export class Requests {
   }
 
   /** `.insert(rows)`, and `.upsert(rows, { onConflict, ignoreDuplicates, defaultToNull })` where `resolution` is given. */
-  insert(table, rows, { select, resolution, onConflict = ['business_id'], defaultToNull = true } = {}) {
+  insert(
+    table,
+    rows,
+    { select, columns: given, resolution, onConflict = ['business_id'], defaultToNull = true } = {},
+  ) {
     const { types, defaults } = this.schemaCache[table]
     const json = JSON.stringify(rows)
     // supabase-js sends the union of the rows' keys as `columns` for bulk writes; a single object has just its own.
-    const columns = [...new Set([rows].flat().flatMap(Object.keys))].sort()
+    const columns = (given ?? [...new Set([rows].flat().flatMap(Object.keys))]).toSorted()
     const merge = resolution === 'merge-duplicates'
     const assignments = columns.map((name) => `${ident(name)} = EXCLUDED.${ident(name)}`).join(', ')
     const action = merge ? `DO UPDATE SET ${assignments}${counted('-', '-1')}` : 'DO NOTHING'
@@ -162,25 +230,43 @@ export class Requests {
     return respond(mutation, select, values)
   }
 
-  /** `.rpc(name, arguments)`; `scalar` where the function does not return a table. */
-  rpc(name, parameters, { scalar = false } = {}) {
+  /**
+   * `.rpc(name, arguments)`; `scalar` where the function does not return rows, `set` false where it returns one row.
+   * `types`: of its arguments, where functions share the name.
+   */
+  rpc(
+    name,
+    parameters,
+    { scalar = false, set = !scalar, types, select, filters = {}, order, limit, offset } = {},
+  ) {
     const json = JSON.stringify(parameters)
     const columns = Object.keys(parameters).sort()
+    const values = columns.length ? [json] : []
+    const bind = binder(values)
     const passed = columns.map((column) => `${ident(column)} := pgrst_body.${ident(column)}`).join(', ')
     const call = scalar
       ? `LATERAL (SELECT ${qualified(name)}(${passed}) pgrst_scalar) pgrst_call`
       : `LATERAL ${qualified(name)}(${passed}) pgrst_call`
-    const aggregate = scalar
-      ? "coalesce(json_agg(_postgrest_t.pgrst_scalar)->0, 'null')"
-      : "coalesce(json_agg(_postgrest_t), '[]')"
+    const element = scalar ? '_postgrest_t.pgrst_scalar' : '_postgrest_t'
+    const aggregate = set
+      ? `coalesce(json_agg(${element}), '[]')`
+      : `coalesce(json_agg(${element})->0, 'null')`
+    const items = select
+      ? select.map((item) => selected('"pgrst_source"', item)).join(', ')
+      : '"pgrst_source".*'
+    // Without an argument there is no record to take apart.
+    const source = columns.length
+      ? `${body({ columns, types: types ?? this.schemaCache[name].types, json, limitOne: true })}, ${call}`
+      : `FROM ${call}`
+    const rest = `${where(null, filters, bind)}${page(null, { order, limit, offset }, bind)}`
     return {
       text: `WITH pgrst_source AS (SELECT ${scalar ? 'pgrst_call.pgrst_scalar' : 'pgrst_call.*'}
-          ${body({ columns, types: this.schemaCache[name].types, json, limitOne: true })}, ${call})
+          ${source})
         SELECT null::bigint AS total_result_set, ${scalar ? '1' : 'pg_catalog.count(_postgrest_t)'} AS page_total,
           ${aggregate} AS body, nullif(current_setting('response.headers', true), '') AS response_headers,
           nullif(current_setting('response.status', true), '') AS response_status, '' AS response_inserted
-        FROM (SELECT "pgrst_source".* FROM "pgrst_source") _postgrest_t`,
-      values: [json],
+        FROM (SELECT ${items} FROM "pgrst_source"${rest}) _postgrest_t`,
+      values,
     }
   }
 }

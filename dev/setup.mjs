@@ -80,8 +80,8 @@ function buildAddon() {
   const env = { ...process.env, PATH: pathWithCargo() }
   const manifest = createRequire(import.meta.url).resolve('@napi-rs/cli/package.json')
   const { bin } = JSON.parse(readFileSync(manifest, 'utf8'))
-  // index.js is ours: it explains a missing addon, which napi's own loader puts down to a bug of npm's.
-  const loader = ['--js', 'binding.js']
+  // index.js and index.d.ts are ours; what napi generates is for lib/native.js alone.
+  const loader = ['--js', 'binding.js', '--dts', 'binding.d.ts']
   const args = [
     join(dirname(manifest), bin.napi),
     'build',
@@ -93,26 +93,8 @@ function buildAddon() {
   step(`building the addon (${release ? 'release' : 'debug'}; the first time takes minutes)`, () =>
     run(process.execPath, args, { env }),
   )
-  finishDeclarations()
   // One for another platform says nothing of ours.
   if (!napiOptions.length) recordBuild(hash)
-}
-
-/** What napi cannot say of index.js and of classes that only we make, and says of its own loader. */
-function finishDeclarations() {
-  const file = join(root, 'index.d.ts')
-  const edits = [
-    [/\/\*\*(?:(?!\*\/).)*?\*\/\nexport declare const __napiBindingTarget: [^\n]*\n\n/s, ''],
-    [/^export declare class \w+ \{\n/gm, '$&  private constructor()\n'],
-    [/\n*$/, '\n\nexport { deleteSecret as delete }\n'],
-  ]
-  let text = readFileSync(file, 'utf8')
-  for (const [pattern, replacement] of edits) {
-    if (!pattern.test(text)) throw new Error(`index.d.ts has nothing like ${pattern}: has napi changed?`)
-    pattern.lastIndex = 0
-    text = text.replace(pattern, replacement)
-  }
-  writeFileSync(file, text)
 }
 
 /** Built from this very content, or since the last change (somebody ran cargo or napi themselves). */

@@ -24,15 +24,16 @@ comment on table vault.secrets is 'Table with encrypted `secret` column for stor
 
 -- Keys -------------------------------------------------------------------------------------------------------------
 
--- Bodies of the SQL-standard kind: names are resolved here, once, and the planner inlines the calls. The path becomes
--- part of the body, where only the owner can change it: a setting of the session's would let anybody choose the key.
--- Only the definer functions below may call these. Volatile, as what it calls is: declared stable it would not be inlined.
+-- The path of the key's file becomes part of the body, where only the owner can change it: a setting of the session's would
+-- let anybody choose the key. Declared immutable, so that a session reads the file once and keeps the key in the plans of the
+-- definer functions below, which nobody else can reach; the real one keeps it for the server's lifetime. Only those functions
+-- may call it.
 do $$
 begin
     execute pg_catalog.format(
         'create function vault._root_key() returns bytea
-            language sql volatile
-            return pg_catalog.pg_read_binary_file(%L, 0, 32)',
+            language plpgsql immutable
+            as $body$ begin return pg_catalog.pg_read_binary_file(%L, 0, 32); end $body$',
         pg_catalog.current_setting('vault.root_key_file')
     );
 end

@@ -1,348 +1,166 @@
--- 003 migrate: every plaintext key into Vault, the Google tokens sealed in place, and the proof of both.
+-- app-secrets: expand
 --
--- What     Three steps, each a transaction or a statement of its own: seal the Google columns from now on; backfill in
---          short batches; validate. Before it, the code that reads the Google tokens must read
+-- 003: every plaintext value into Vault, the secrets that stand in business_secrets in plaintext sealed where they are, and
+-- the proof of both.
+--
+-- What     Three steps, each a transaction or a statement of its own: seal in place from now on; backfill in short batches;
+--          validate. Before it, the code that reads secrets out of business_secrets itself (the Google tokens) must read
 --          decrypted_business_secrets (002), because their columns hold references afterwards.
--- Locks    Step 1: ACCESS EXCLUSIVE on business_secrets for the catalogue change. Step 2: the sync lock for one batch at
---          a time (a writer of keys waits that long, everybody else never). Step 3: SHARE UPDATE EXCLUSIVE on
---          business_secrets, which blocks neither readers nor writers.
+-- Acts on  the names that the catalogue has in the state for it: legacy_state `synced`, in_place `pending` and `sealing`. It
+--          can be run again for names that come later.
+-- Locks    Step 1: as 002. Step 2: the owner rows of one batch at a time, and none that somebody else holds. Step 3: SHARE
+--          UPDATE EXCLUSIVE on business_secrets, which blocks neither readers nor writers.
 -- Again?   Safe at any point: the backfill goes on at its checkpoint and only fills what is still empty.
 -- Note     Where this file is sent as one transaction (`supabase db push`, a multi-statement query), step 2 cannot commit
---          its batches: up to 10,000 businesses it runs inside that transaction, beyond that it refuses and says how.
+--          its batches: up to 1,000 businesses it runs inside that transaction; beyond that it fills nothing, leaves the names
+--          in their state, and `app-secrets migrate` fills them.
 
--- Step 1: the Google tokens are sealed from here on.
+-- Step 1: what stands there in plaintext is sealed from here on.
 begin;
-set local lock_timeout = '1s';
+set local lock_timeout = '500ms';
 set local statement_timeout = '1min';
-set local search_path = '';
+set local row_security = off;
+set local search_path = pg_catalog, pg_temp;
 
 do $$
 begin
     -- One migrator at a time: two that make the same object at once get in each other's way.
-    perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('app_secrets.migrations', 0));
-    if pg_catalog.to_regnamespace('app_secrets') is null then
+    perform pg_advisory_xact_lock(hashtextextended('app_secrets.migrations', 0));
+    if to_regnamespace('app_secrets') is null then
         raise exception 'migration 2 must be applied first (found: none)' using errcode = 'AS007',
             hint = 'Run: npx app-secrets migrate';
     end if;
     perform app_secrets.require_migration(2);
-    perform app_secrets.require_references(array['google_access_token', 'google_refresh_token']);
-    perform app_secrets.install_sealing(array[
-        'gemini_api_key', 'grok_api_key', 'claude_api_key', 'youtube_api_key', 'kling_access_key', 'kling_secret_key',
-        'global_sms_api_key', 'whatsapp_api_key', 'google_access_token', 'google_refresh_token']);
 end $$;
 
--- Businesses whose plaintext is not in the sealed table yet; at most p_limit of them.
-create or replace function app_secrets.businesses_to_fill(p_limit integer) returns setof uuid
-    language plpgsql stable set search_path = ''
-as $$
+-- The statements of the backfill and the proof, as the catalogue has it now.
+create or replace function app_secrets.make_backfill() returns void
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $make$
+declare
+    v_settings app_secrets.settings;
+    v_names text[];
+    -- A legacy column beside its cell, one for each synced name: ('name', b.column::text, s.name).
+    v_pairs text;
+    v_missing text;
+    v_columns text;
+    v_references text;
+    v_coalesced text;
+    v_in_place text;
 begin
-    -- The columns went with 005.
-    if exists (select from app_secrets.migrations m where m.version = 5) then
-        return;
-    end if;
-    return query
-        select b.id
-        from public.businesses b
-        left join public.business_secrets s on s.business_id = b.id
-        where (s.gemini_api_key is null and app_secrets.normalize(b.gemini_api_key::pg_catalog.text) is not null)
-            or (s.grok_api_key is null and app_secrets.normalize(b.grok_api_key::pg_catalog.text) is not null)
-            or (s.claude_api_key is null and app_secrets.normalize(b.claude_api_key::pg_catalog.text) is not null)
-            or (s.youtube_api_key is null and app_secrets.normalize(b.youtube_api_key::pg_catalog.text) is not null)
-            or (s.kling_access_key is null and app_secrets.normalize(b.kling_access_key::pg_catalog.text) is not null)
-            or (s.kling_secret_key is null and app_secrets.normalize(b.kling_secret_key::pg_catalog.text) is not null)
-            or (s.global_sms_api_key is null and app_secrets.normalize(b.global_sms_api_key::pg_catalog.text) is not null)
-            or (s.whatsapp_api_key is null and app_secrets.normalize(b.whatsapp_api_key::pg_catalog.text) is not null)
-        limit p_limit;
-end $$;
-revoke all on function app_secrets.businesses_to_fill(integer) from public, anon, authenticated, service_role;
+    select s.* into v_settings from app_secrets.settings s;
+    select array_agg(c.name order by c.position),
+        string_agg(format('(%L, b.%I::text, s.%I)', c.name, c.legacy_column, c.name), E',\n            ' order by c.position),
+        string_agg(format('(s.%I is null and app_secrets.normalize(b.%I::text) is not null)', c.name, c.legacy_column),
+            E'\n            or ' order by c.position),
+        string_agg(format('%I', c.name), ', ' order by c.position),
+        string_agg(format('max(r.reference::text) filter (where n.name = %L) as %I', c.name, c.name), E',\n            ' order by c.position),
+        string_agg(format('%I = coalesce(s.%I, excluded.%I)', c.name, c.name, c.name), E',\n            ' order by c.position)
+    into v_names, v_pairs, v_missing, v_columns, v_references, v_coalesced
+    from app_secrets.catalogue c where c.legacy_state in ('synced', 'filled') and c.retired_at is null;
+    select string_agg(format('(%L, s.%I::text, %L::boolean)', c.name, c.name, c.sealed), ', ' order by c.position)
+    into v_in_place
+    from app_secrets.catalogue c where c.in_place in ('pending', 'sealing') and c.retired_at is null;
 
--- Google cells from p_from on that are not as they would be had they been written today: tokens that are anything but a
--- reference of their own (one may look like a uuid: Vault decides), and metadata that has no version yet.
-create or replace function app_secrets.google_cells_to_seal(p_from uuid, p_limit integer)
-    returns table (business_id uuid, name text)
-    language plpgsql stable set search_path = ''
-as $$
+    -- Businesses whose plaintext is not in the sealed table yet; at most p_limit of them.
+    perform app_secrets.make_function('app_secrets.businesses_to_fill(p_limit integer)', 'returns setof uuid', 'stable set row_security = off',
+        case when v_names is null then 'begin return; end' else format($body$
 begin
     return query
-        select s.business_id, c.name
-        from public.business_secrets s
-        cross join lateral (values
-            ('google_access_token', s.google_access_token, true),
-            ('google_refresh_token', s.google_refresh_token, true),
-            ('google_token_expiry', s.google_token_expiry::pg_catalog.text, false),
-            ('google_drive_folder_id', s.google_drive_folder_id, false)) as c(name, value, sealed)
-        where (p_from is null or s.business_id >= p_from) and c.value is not null and case
-            when c.sealed then not exists (
-                select from vault.secrets v
-                where v.name = 'business_secrets/' || s.business_id || '/' || c.name and v.id::pg_catalog.text = c.value)
-            else not exists (
-                select from app_secrets.secret_versions v where v.business_id = s.business_id and v.name = c.name)
-            end
-        order by s.business_id
+        select b.%1$I
+        from %2$s b
+        left join public.business_secrets s on s.business_id = b.%1$I
+        where %3$s
         limit p_limit;
-end $$;
-revoke all on function app_secrets.google_cells_to_seal(uuid, integer) from public, anon, authenticated, service_role;
+end$body$, v_settings.owner_key, v_settings.owner_table, v_missing) end);
 
-create or replace function app_secrets.seal_google_cell(p_business_id uuid, p_name text) returns void
-    language plpgsql set search_path = ''
-as $$
-declare
-    v_stored pg_catalog.text;
-    v_value pg_catalog.text;
-    v_reference pg_catalog.text;
-begin
-    select pg_catalog.to_jsonb(s) ->> p_name into v_stored
-    from public.business_secrets s where s.business_id = p_business_id for update;
-    if v_stored is null or exists (
-        select from vault.secrets v
-        where v.name = 'business_secrets/' || p_business_id || '/' || p_name and v.id::pg_catalog.text = v_stored) then
-        return;
-    end if;
-    if p_name in ('google_token_expiry', 'google_drive_folder_id') then
-        if not exists (
-            select from app_secrets.secret_versions v where v.business_id = p_business_id and v.name = p_name) then
-            perform app_secrets.record_changes(p_business_id, array[p_name], '{}');
-            -- A blank one is cleared here, by the trigger.
-            if p_name = 'google_drive_folder_id' and app_secrets.normalize(v_stored) is distinct from v_stored then
-                update public.business_secrets s set google_drive_folder_id = s.google_drive_folder_id
-                where s.business_id = p_business_id;
-            end if;
-        end if;
-        return;
-    end if;
-    v_value := app_secrets.normalize(v_stored);
-    if pg_catalog.octet_length(v_value) > 65536 then
-        raise exception '% of business % is longer than 65536 bytes', p_name, p_business_id using errcode = 'AS002';
-    end if;
-    if v_value is not null then
-        v_reference := (app_secrets.seal(p_business_id, p_name, v_value)).reference;
-        if app_secrets.reveal(p_business_id, p_name, v_reference) is distinct from v_value then
-            raise exception '% of business % does not decrypt to what was sealed', p_name, p_business_id
-                using errcode = 'AS006';
-        end if;
-    end if;
-    update public.business_secrets s set
-        google_access_token = case p_name when 'google_access_token' then v_reference else s.google_access_token end,
-        google_refresh_token = case p_name when 'google_refresh_token' then v_reference else s.google_refresh_token end
-    where s.business_id = p_business_id;
-    -- The row trigger met a reference that is the cell's own, and that is no change to it.
-    if v_reference is not null then
-        perform app_secrets.record_changes(p_business_id, array[p_name], '{}');
-    end if;
-end $$;
-revoke all on function app_secrets.seal_google_cell(uuid, text) from public, anon, authenticated, service_role;
+    perform app_secrets.make_function('app_secrets.businesses_after(p_last uuid, p_limit integer)', 'returns uuid[]', 'stable set row_security = off',
+        format('begin return array(select b.%1$I from %2$s b where p_last is null or b.%1$I > p_last order by b.%1$I limit p_limit); end',
+            v_settings.owner_key, v_settings.owner_table));
 
--- A plaintext value as it is sealed; NULL for a blank one.
-create or replace function app_secrets.legacy_value(p_business_id uuid, p_name text, p_value text) returns text
-    language plpgsql immutable set search_path = ''
-as $$
-declare
-    v_value constant pg_catalog.text := app_secrets.normalize(p_value);
-begin
-    if pg_catalog.octet_length(v_value) > 65536 then
-        raise exception '% of business % is % bytes long; at most 65536 are allowed',
-            p_name, p_business_id, pg_catalog.octet_length(v_value) using errcode = 'AS002';
-    end if;
-    return v_value;
-end $$;
-revoke all on function app_secrets.legacy_value(uuid, text, text) from public, anon, authenticated, service_role;
+    -- Locks those businesses that nobody else holds, and gives them: no key of theirs changes meanwhile.
+    perform app_secrets.make_function('app_secrets.lock_businesses(p_ids uuid[])', 'returns uuid[]', 'set row_security = off',
+        format('begin return array(select b.%1$I from %2$s b where b.%1$I = any (p_ids) order by b.%1$I for no key update skip locked); end',
+            v_settings.owner_key, v_settings.owner_table));
 
--- Writes what the sealed cells of these businesses lack, and leaves out businesses that somebody holds locked; the caller
--- holds the sync lock. All of them in one statement: values go from the plaintext column to Vault as arguments, past every
--- sort and store of the executor, and the row trigger meets references that are the cells' own.
--- `offset 0`, no `exists` (it may be hashed) and no sequential scan: each look-up goes by key, since a plan that is made
--- while the tables are empty is still in use when they are full.
-create or replace function app_secrets.fill_businesses(p_ids uuid[], out businesses integer, out secrets integer)
-    language plpgsql set search_path = '' set enable_seqscan = off
-as $$
-declare
-    v_ids pg_catalog.uuid[];
+    -- Writes what the sealed cells of these businesses lack; the caller holds their owner rows. All of them in one statement:
+    -- values go from the plaintext column to Vault as arguments, past every sort and store of the executor, and the row
+    -- trigger meets references that are the cells' own.
+    -- `offset 0`, no `exists` (it may be hashed) and no sequential scan: each look-up goes by key, since a plan that is made
+    -- while the tables are empty is still in use when they are full.
+    perform app_secrets.make_function('app_secrets.fill_businesses(p_ids uuid[], out secrets integer)', 'returns integer',
+        'set row_security = off set enable_seqscan = off',
+        case when v_names is null then 'begin secrets := 0; end' else format($body$
 begin
-    if pg_catalog.pg_my_temp_schema() <> 0 then
-        perform app_secrets.refuse_temporary_types();
-    end if;
-    select coalesce(pg_catalog.array_agg(l.id), '{}') into v_ids
-    from (
-        select b.id from public.businesses b where b.id = any (p_ids) order by b.id for key share skip locked) l;
-    businesses := pg_catalog.cardinality(v_ids);
     with filled as materialized (
         select f.*
-        from pg_catalog.unnest(v_ids) as l(id)
+        from unnest(p_ids) as l(id)
         cross join lateral (
             select l.id,
-                pg_catalog.max(r.reference::pg_catalog.text) filter (where n.name = 'gemini_api_key') as gemini_api_key,
-                pg_catalog.max(r.reference::pg_catalog.text) filter (where n.name = 'grok_api_key') as grok_api_key,
-                pg_catalog.max(r.reference::pg_catalog.text) filter (where n.name = 'claude_api_key') as claude_api_key,
-                pg_catalog.max(r.reference::pg_catalog.text) filter (where n.name = 'youtube_api_key') as youtube_api_key,
-                pg_catalog.max(r.reference::pg_catalog.text) filter (where n.name = 'kling_access_key') as kling_access_key,
-                pg_catalog.max(r.reference::pg_catalog.text) filter (where n.name = 'kling_secret_key') as kling_secret_key,
-                pg_catalog.max(r.reference::pg_catalog.text) filter (where n.name = 'global_sms_api_key') as global_sms_api_key,
-                pg_catalog.max(r.reference::pg_catalog.text) filter (where n.name = 'whatsapp_api_key') as whatsapp_api_key
+            %1$s
             from (
-                select c.name, app_secrets.legacy_value(l.id, c.name, c.legacy) as value
-                from (select b.* from public.businesses b where b.id = l.id offset 0) b
+                select c.name, app_secrets.checked_value(l.id, c.name, c.legacy) as value
+                from (select b.* from %2$s b where b.%3$I = l.id offset 0) b
                 left join lateral (
                     select s.* from public.business_secrets s where s.business_id = l.id offset 0) s on true
                 cross join lateral (values
-                    ('gemini_api_key', b.gemini_api_key::pg_catalog.text, s.gemini_api_key),
-                    ('grok_api_key', b.grok_api_key::pg_catalog.text, s.grok_api_key),
-                    ('claude_api_key', b.claude_api_key::pg_catalog.text, s.claude_api_key),
-                    ('youtube_api_key', b.youtube_api_key::pg_catalog.text, s.youtube_api_key),
-                    ('kling_access_key', b.kling_access_key::pg_catalog.text, s.kling_access_key),
-                    ('kling_secret_key', b.kling_secret_key::pg_catalog.text, s.kling_secret_key),
-                    ('global_sms_api_key', b.global_sms_api_key::pg_catalog.text, s.global_sms_api_key),
-                    ('whatsapp_api_key', b.whatsapp_api_key::pg_catalog.text, s.whatsapp_api_key)
+            %4$s
                 ) as c(name, legacy, reference)
                 where c.legacy is not null and c.reference is null
                 offset 0
             ) n
             cross join lateral (
-                select 'business_secrets/' || l.id || '/' || n.name as cell offset 0) c
-            cross join lateral (
-                -- As app_secrets.seal does it, which is left with cells whose Vault row is there already.
-                select case
-                    when (select s.id from vault.secrets s where s.name = c.cell) is not null
-                        then (app_secrets.seal(l.id, n.name, n.value)).reference::pg_catalog.uuid
-                    else vault.create_secret('', c.cell, 'Cell of public.business_secrets: write there, not here')
-                end as reference
-                offset 0) r
-            cross join lateral vault.update_secret(r.reference, n.value) as done
+                select (app_secrets.seal(l.id, n.name, n.value)).reference as reference offset 0) r
             where n.value is not null
-            having pg_catalog.count(*) > 0
+            having count(*) > 0
         ) f
     ), written as (
-        insert into public.business_secrets as s (
-            business_id, gemini_api_key, grok_api_key, claude_api_key, youtube_api_key, kling_access_key,
-            kling_secret_key, global_sms_api_key, whatsapp_api_key)
+        insert into public.business_secrets as s (business_id, %5$s)
         select f.* from filled f
         on conflict (business_id) do update set
-            gemini_api_key = coalesce(s.gemini_api_key, excluded.gemini_api_key),
-            grok_api_key = coalesce(s.grok_api_key, excluded.grok_api_key),
-            claude_api_key = coalesce(s.claude_api_key, excluded.claude_api_key),
-            youtube_api_key = coalesce(s.youtube_api_key, excluded.youtube_api_key),
-            kling_access_key = coalesce(s.kling_access_key, excluded.kling_access_key),
-            kling_secret_key = coalesce(s.kling_secret_key, excluded.kling_secret_key),
-            global_sms_api_key = coalesce(s.global_sms_api_key, excluded.global_sms_api_key),
-            whatsapp_api_key = coalesce(s.whatsapp_api_key, excluded.whatsapp_api_key)
+            %6$s
     )
-    select coalesce(pg_catalog.sum(pg_catalog.num_nonnulls(
-        f.gemini_api_key, f.grok_api_key, f.claude_api_key, f.youtube_api_key,
-        f.kling_access_key, f.kling_secret_key, f.global_sms_api_key, f.whatsapp_api_key)), 0)
-    into secrets
-    from filled f;
-end $$;
-revoke all on function app_secrets.fill_businesses(uuid[]) from public, anon, authenticated, service_role;
+    select coalesce(sum(num_nonnulls(%7$s)), 0) into secrets from filled f;
+end$body$, v_references, v_settings.owner_table, v_settings.owner_key, v_pairs, v_columns, v_coalesced,
+            (select string_agg(format('f.%I', n.name), ', ') from unnest(v_names) as n(name))) end);
 
--- One batch, to be committed by the caller: up to p_limit businesses after the checkpoint; then those that were locked or
--- came around the triggers; then the Google cells. `finished` once nothing is found, `waiting` when what is left is locked.
--- What to do is found without the sync lock and looked at again under it, where no key can change.
-create or replace function app_secrets.backfill_batch(
-    p_limit integer, out businesses integer, out secrets integer, out waiting boolean, out finished boolean)
-    language plpgsql set search_path = ''
-as $$
-declare
-    v_phase pg_catalog.text;
-    v_last pg_catalog.uuid;
-    v_ids pg_catalog.uuid[];
-    v_names pg_catalog.text[];
-begin
-    businesses := 0;
-    secrets := 0;
-    waiting := false;
-    finished := false;
-    insert into app_secrets.backfill_progress (phase) values ('businesses'), ('google') on conflict (phase) do nothing;
-    -- Also what a second migrator waits for.
-    select p.phase, p.last_id into v_phase, v_last
-    from app_secrets.backfill_progress p where p.phase = 'businesses' and not p.finished for update;
-
-    if v_phase = 'businesses' then
-        v_ids := array(
-            select b.id from public.businesses b where v_last is null or b.id > v_last order by b.id limit p_limit);
-    elsif (select p.last_id from app_secrets.backfill_progress p where p.phase = 'google') is null then
-        v_ids := array(select f.id from app_secrets.businesses_to_fill(p_limit) as f(id));
-    else
-        -- In the middle of the Google cells: that scan of all businesses is for their start and their end.
-        v_ids := '{}';
-    end if;
-    if v_phase = 'businesses' or pg_catalog.cardinality(v_ids) > 0 then
-        perform app_secrets.lock_sync();
-        perform pg_catalog.set_config('app_secrets.origin', 'backfill', true);
-        select f.businesses, f.secrets into businesses, secrets from app_secrets.fill_businesses(v_ids) f;
-        perform pg_catalog.set_config('app_secrets.origin', '', true);
-        update app_secrets.backfill_progress p set
-            last_id = coalesce(v_ids[pg_catalog.cardinality(v_ids)], p.last_id), rows_done = p.rows_done + businesses,
-            finished = p.finished or pg_catalog.cardinality(v_ids) < p_limit, updated_at = pg_catalog.clock_timestamp()
-        where p.phase = 'businesses';
-        waiting := v_phase is null and businesses = 0;
-        return;
-    end if;
-
-    select p.last_id into v_last from app_secrets.backfill_progress p where p.phase = 'google' for update;
-    select pg_catalog.array_agg(g.business_id), pg_catalog.array_agg(g.name) into v_ids, v_names
-    from app_secrets.google_cells_to_seal(v_last, p_limit) g;
-    if v_ids is not null then
-        perform app_secrets.lock_sync();
-        perform pg_catalog.set_config('app_secrets.origin', 'backfill', true);
-        for i in 1 .. pg_catalog.cardinality(v_ids) loop
-            perform app_secrets.seal_google_cell(v_ids[i], v_names[i]);
-            secrets := secrets + 1;
-        end loop;
-        perform pg_catalog.set_config('app_secrets.origin', '', true);
-    end if;
-    -- Nothing after the checkpoint: look once more from the start, then it is done.
-    finished := v_ids is null and v_last is null;
-    update app_secrets.backfill_progress p set
-        last_id = v_ids[pg_catalog.cardinality(v_ids)], rows_done = p.rows_done + secrets,
-        finished = backfill_batch.finished, updated_at = pg_catalog.clock_timestamp()
-    where p.phase = 'google';
-end $$;
-revoke all on function app_secrets.backfill_batch(integer) from public, anon, authenticated, service_role;
-
--- Compares plaintext columns with what Vault decrypts to, inside the database, in one snapshot, for all businesses or
--- those given. Counts and ids only. Vault is asked directly, at a third of reveal's cost, until one secret turns out
--- to be broken: then reveal, which takes that for a mismatch. Values leave the innermost query as booleans only, so that no
--- sort can write them to a temporary file.
-create or replace function app_secrets.verify_legacy(p_business_ids uuid[] default null)
-    returns table (name text, legacy_values bigint, sealed_values bigint, mismatched bigint, sample_business_ids uuid[])
-    language plpgsql stable set search_path = ''
-as $$
+    -- Compares plaintext columns with what Vault decrypts to, inside the database, in one snapshot, for all businesses or
+    -- those given, or those of a range of keys. Counts and ids only. Vault is asked directly, at a third of reveal's cost,
+    -- until one secret turns out to be broken: then reveal, which takes that for a mismatch. Values leave the innermost query
+    -- as booleans only, so that no sort can write them to a temporary file.
+    perform app_secrets.make_function(
+        'app_secrets.verify_legacy(p_business_ids uuid[] default null, p_from uuid default null, p_to uuid default null)',
+        'returns table (name text, legacy_values bigint, sealed_values bigint, mismatched bigint, sample_business_ids uuid[])',
+        'stable set row_security = off',
+        case when v_names is null then 'begin return; end' else format($body$
+#variable_conflict use_column
 declare
     v_all_open boolean := true;
 begin
     loop
         begin
             return query
-                select c.name,
-                    pg_catalog.count(*) filter (where c.has_legacy),
-                    pg_catalog.count(*) filter (where c.has_sealed),
-                    pg_catalog.count(*) filter (where c.differs),
-                    coalesce(
-                        (pg_catalog.array_agg(c.business_id order by c.business_id) filter (where c.differs))[1:10], '{}')
+                select c.name, count(*) filter (where c.has_legacy), count(*) filter (where c.has_sealed),
+                    count(*) filter (where c.differs),
+                    coalesce((array_agg(c.business_id order by c.business_id) filter (where c.differs))[1:10], '{}')
                 from (
-                    select b.id as business_id, v.name, n.legacy is not null as has_legacy,
+                    select b.%1$I as business_id, v.name, n.legacy is not null as has_legacy,
                         v.reference is not null as has_sealed,
-                        (n.legacy is null) <> (v.reference is null) or n.legacy is distinct from case
+                        (n.legacy is null) <> (v.reference is null) or n.legacy collate "C" is distinct from (case
                             when v.reference is null then null
                             when v_all_open then (
                                 select d.decrypted_secret from vault.decrypted_secrets d
-                                where d.id = v.reference::pg_catalog.uuid
-                                    and d.name = 'business_secrets/' || b.id || '/' || v.name)
-                            else app_secrets.reveal(b.id, v.name, v.reference)
-                        end as differs
-                    from public.businesses b
-                    left join public.business_secrets s on s.business_id = b.id
+                                where d.id = v.reference::uuid and d.name = 'business_secrets/' || b.%1$I || '/' || v.name)
+                            else app_secrets.reveal(b.%1$I, v.name, v.reference)
+                        end) collate "C" as differs
+                    from %2$s b
+                    left join public.business_secrets s on s.business_id = b.%1$I
                     cross join lateral (values
-                        ('gemini_api_key', b.gemini_api_key::pg_catalog.text, s.gemini_api_key),
-                        ('grok_api_key', b.grok_api_key::pg_catalog.text, s.grok_api_key),
-                        ('claude_api_key', b.claude_api_key::pg_catalog.text, s.claude_api_key),
-                        ('youtube_api_key', b.youtube_api_key::pg_catalog.text, s.youtube_api_key),
-                        ('kling_access_key', b.kling_access_key::pg_catalog.text, s.kling_access_key),
-                        ('kling_secret_key', b.kling_secret_key::pg_catalog.text, s.kling_secret_key),
-                        ('global_sms_api_key', b.global_sms_api_key::pg_catalog.text, s.global_sms_api_key),
-                        ('whatsapp_api_key', b.whatsapp_api_key::pg_catalog.text, s.whatsapp_api_key)
+            %3$s
                     ) as v(name, legacy, reference)
                     cross join lateral (select app_secrets.normalize(v.legacy) as legacy offset 0) n
-                    where p_business_ids is null or b.id = any (p_business_ids)
+                    where (p_business_ids is null or b.%1$I = any (p_business_ids))
+                        and (p_from is null or b.%1$I >= p_from) and (p_to is null or b.%1$I < p_to)
                     offset 0
                 ) c
                 group by c.name
@@ -356,45 +174,287 @@ begin
             v_all_open := false;
         end;
     end loop;
+end$body$, v_settings.owner_key, v_settings.owner_table, v_pairs) end);
+
+    -- Cells from p_from on that stand in business_secrets as they stood before: plaintext that has to be sealed, and metadata
+    -- that has no version yet. A text of a reference's shape is one where app_secrets.vault_rows knows it.
+    perform app_secrets.make_function('app_secrets.cells_to_seal(p_from uuid, p_limit integer)',
+        'returns table (business_id uuid, name text)', 'stable set row_security = off',
+        case when v_in_place is null then 'begin return; end' else format($body$
+#variable_conflict use_column
+begin
+    return query
+        select s.business_id, c.name
+        from public.business_secrets s
+        cross join lateral (values %s) as c(name, value, sealed)
+        where (p_from is null or s.business_id >= p_from) and c.value is not null and case
+            when c.sealed then not app_secrets.is_reference(c.value) or not exists (
+                select from app_secrets.vault_rows r
+                where r.vault_id = case when app_secrets.is_reference(c.value) then c.value::uuid end
+                    and r.business_id = s.business_id and r.name = c.name)
+            else not exists (
+                select from app_secrets.secret_versions v where v.business_id = s.business_id and v.name = c.name)
+            end
+        order by s.business_id
+        limit p_limit;
+end$body$, v_in_place) end);
+end $make$;
+
+-- Seals one cell where it stands.
+create or replace function app_secrets.seal_cell(p_business_id uuid, p_name text) returns void
+    language plpgsql set search_path = pg_catalog, pg_temp set row_security = off
+as $$
+declare
+    v_entry app_secrets.catalogue;
+    v_stored text;
+    v_value text;
+    v_reference text;
+begin
+    select c.* into v_entry from app_secrets.catalogue c where c.name = p_name;
+    select to_jsonb(s) ->> p_name into v_stored
+    from public.business_secrets s where s.business_id = p_business_id for update;
+    if v_stored is null or (v_entry.sealed and app_secrets.is_reference(v_stored) and exists (
+        select from app_secrets.vault_rows r
+        where r.vault_id = v_stored::uuid and r.business_id = p_business_id and r.name = p_name)) then
+        return;
+    end if;
+    if not v_entry.sealed then
+        if not exists (
+            select from app_secrets.secret_versions v where v.business_id = p_business_id and v.name = p_name) then
+            perform app_secrets.record_changes(p_business_id, array[p_name], '{}');
+            if v_entry.type = 'text' and app_secrets.normalize(v_stored) is distinct from v_stored then
+                execute format('update public.business_secrets s set %I = $2 where s.business_id = $1', p_name)
+                using p_business_id, app_secrets.checked_value(p_business_id, p_name, v_stored);
+            end if;
+        end if;
+        return;
+    end if;
+    v_value := app_secrets.checked_value(p_business_id, p_name, v_stored);
+    if v_value is not null then
+        v_reference := (app_secrets.seal(p_business_id, p_name, v_value)).reference;
+        if app_secrets.reveal(p_business_id, p_name, v_reference) is distinct from v_value then
+            raise exception '% of business % does not decrypt to what was sealed', p_name, p_business_id
+                using errcode = 'AS006';
+        end if;
+    end if;
+    -- The row trigger meets a reference of the cell's own where plaintext was, and records it.
+    execute format('update public.business_secrets s set %I = $2 where s.business_id = $1', p_name)
+    using p_business_id, v_reference;
 end $$;
-revoke all on function app_secrets.verify_legacy(uuid[]) from public, anon, authenticated, service_role;
+
+-- One batch, to be committed by the caller: up to p_limit businesses after the checkpoint; then those that were locked or
+-- came around the triggers; then the cells that are sealed in place. `finished` once nothing is found, `waiting` when what is
+-- left is locked.
+create or replace function app_secrets.backfill_batch(
+    p_limit integer, out businesses integer, out secrets integer, out waiting boolean, out finished boolean)
+    language plpgsql set search_path = pg_catalog, pg_temp set row_security = off
+as $$
+declare
+    v_phase text;
+    v_last uuid;
+    v_ids uuid[];
+    v_locked uuid[];
+    v_names text[];
+begin
+    businesses := 0;
+    secrets := 0;
+    waiting := false;
+    finished := false;
+    if pg_my_temp_schema() <> 0 then
+        perform app_secrets.refuse_temporary_types();
+    end if;
+    insert into app_secrets.backfill_progress (phase) values ('fill'), ('in_place') on conflict (phase) do nothing;
+    -- Also what a second migrator waits for.
+    select p.phase, p.last_id into v_phase, v_last
+    from app_secrets.backfill_progress p where p.phase = 'fill' and not p.finished for update;
+
+    if v_phase = 'fill' then
+        v_ids := app_secrets.businesses_after(v_last, p_limit);
+    elsif (select p.last_id from app_secrets.backfill_progress p where p.phase = 'in_place') is null then
+        v_ids := array(select f.id from app_secrets.businesses_to_fill(p_limit) as f(id));
+    else
+        -- In the middle of the cells in place: that scan of all businesses is for their start and their end.
+        v_ids := '{}';
+    end if;
+    if v_phase = 'fill' or cardinality(v_ids) > 0 then
+        v_locked := app_secrets.lock_businesses(v_ids);
+        businesses := cardinality(v_locked);
+        perform set_config('app_secrets.origin', 'backfill', true);
+        secrets := app_secrets.fill_businesses(v_locked);
+        perform set_config('app_secrets.origin', '', true);
+        update app_secrets.backfill_progress p set
+            last_id = coalesce(v_ids[cardinality(v_ids)], p.last_id), rows_done = p.rows_done + businesses,
+            finished = p.finished or cardinality(v_ids) < p_limit, updated_at = clock_timestamp()
+        where p.phase = 'fill';
+        waiting := v_phase is null and businesses = 0;
+        return;
+    end if;
+
+    select p.last_id into v_last from app_secrets.backfill_progress p where p.phase = 'in_place' for update;
+    select array_agg(g.business_id), array_agg(g.name) into v_ids, v_names
+    from app_secrets.cells_to_seal(v_last, p_limit) g;
+    if v_ids is not null then
+        v_locked := app_secrets.lock_businesses(v_ids);
+        perform set_config('app_secrets.origin', 'backfill', true);
+        for i in 1 .. cardinality(v_ids) loop
+            continue when v_ids[i] <> all (v_locked);
+            perform app_secrets.seal_cell(v_ids[i], v_names[i]);
+            secrets := secrets + 1;
+        end loop;
+        perform set_config('app_secrets.origin', '', true);
+    end if;
+    -- Nothing after the checkpoint: look once more from the start, then it is done.
+    finished := v_ids is null and v_last is null;
+    waiting := v_ids is not null and secrets = 0;
+    update app_secrets.backfill_progress p set
+        last_id = v_ids[cardinality(v_ids)], rows_done = p.rows_done + secrets,
+        finished = backfill_batch.finished, updated_at = clock_timestamp()
+    where p.phase = 'in_place';
+end $$;
+
+-- What goes with the plaintext columns when they are dropped, or still names them. `own`: it is of these columns alone, and a
+-- rollback makes it again; `shared`: it concerns other columns or code too, so its loss needs consent by name; `blocks`: DROP
+-- COLUMN refuses while it is there. `definition` makes it again.
+create or replace function app_secrets.legacy_dependents()
+    returns table (weight text, kind text, object text, legacy_column name, definition text)
+    language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    v_owner constant regclass := (select s.owner_table::regclass from app_secrets.settings s);
+begin
+    return query
+        with dropped as (
+            select a.attnum, a.attname, a.attnotnull, a.attacl, a.atttypid, a.atttypmod
+            from app_secrets.catalogue c
+            join pg_attribute a on a.attrelid = v_owner and a.attname = c.legacy_column and not a.attisdropped
+            where c.legacy_state in ('synced', 'filled')
+        ), dependents as (
+            -- What the catalogue ties to a column. An index that a constraint owns is told of as the constraint.
+            select d.classid, d.objid, min(a.attname::text) as attname, bool_or(d.deptype = 'n') as blocks,
+                bool_and(exists (select from dropped o where o.attnum = d.refobjsubid)) as own
+            from pg_depend d
+            left join pg_attribute a on a.attrelid = v_owner and a.attnum = d.refobjsubid
+                and exists (select from dropped o where o.attnum = d.refobjsubid)
+            where d.refclassid = 'pg_class'::regclass and d.refobjid = v_owner and d.refobjsubid > 0
+            group by d.classid, d.objid
+            having bool_or(exists (select from dropped o where o.attnum = d.refobjsubid))
+        )
+        select 'own', 'not null', format('%s.%I', v_owner, o.attname), o.attname,
+            format('alter table %s alter column %I set not null', v_owner, o.attname)
+        from dropped o where o.attnotnull
+        union all
+        select 'own', 'default', format('%s.%I', v_owner, o.attname), o.attname,
+            format('alter table %s alter column %I set default %s', v_owner, o.attname, pg_get_expr(f.adbin, f.adrelid))
+        from dropped o join pg_attrdef f on f.adrelid = v_owner and f.adnum = o.attnum
+        union all
+        select 'own', 'comment', format('%s.%I', v_owner, o.attname), o.attname,
+            format('comment on column %s.%I is %L', v_owner, o.attname, col_description(v_owner, o.attnum))
+        from dropped o where col_description(v_owner, o.attnum) is not null
+        union all
+        select 'own', 'grant', format('%s.%I', v_owner, o.attname), o.attname,
+            format('grant %s (%I) on %s to %s%s', g.privilege_type, o.attname, v_owner,
+                case when g.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(g.grantee)) end,
+                case when g.is_grantable then ' with grant option' else '' end)
+        from dropped o cross join lateral aclexplode(o.attacl) g
+        union all
+        select case when d.own then 'own' else 'shared' end, 'index', d.objid::regclass::text, d.attname::name, pg_get_indexdef(d.objid)
+        from dependents d
+        join pg_class c on c.oid = d.objid and c.relkind in ('i', 'I')
+        where d.classid = 'pg_class'::regclass and not exists (select from pg_constraint k where k.conindid = d.objid and k.conrelid = v_owner)
+        union all
+        select case when k.conrelid <> v_owner or d.blocks then 'blocks' when d.own then 'own' else 'shared' end, 'constraint',
+            quote_ident(k.conname) || case when k.conrelid <> v_owner then format(' on %s', k.conrelid::regclass) else '' end, d.attname::name,
+            format('alter table %s add constraint %I %s', k.conrelid::regclass, k.conname, pg_get_constraintdef(k.oid))
+        from dependents d
+        join pg_constraint k on k.oid = d.objid and k.contype <> 'n'
+        where d.classid = 'pg_constraint'::regclass
+        union all
+        select case when d.own then 'own' else 'shared' end, 'statistics', format('%I.%I', x.stxnamespace::regnamespace, x.stxname), d.attname::name,
+            pg_get_statisticsobjdef(x.oid)
+        from dependents d join pg_statistic_ext x on x.oid = d.objid
+        where d.classid = 'pg_statistic_ext'::regclass
+        union all
+        -- Views, policies, triggers `of` the column, generated columns, functions with a parsed body.
+        select 'blocks', split_part(pg_describe_object(d.classid, d.objid, 0), ' ', 1),
+            case when d.classid = 'pg_rewrite'::regclass then (select r.ev_class::regclass::text from pg_rewrite r where r.oid = d.objid)
+            else pg_describe_object(d.classid, d.objid, 0) end, d.attname::name, null
+        from dependents d
+        where d.blocks and d.classid not in ('pg_class'::regclass, 'pg_constraint'::regclass, 'pg_statistic_ext'::regclass)
+            and not exists (
+                select from pg_trigger t
+                where d.classid = 'pg_trigger'::regclass and t.oid = d.objid and t.tgname like '%app\_secrets\_%')
+        union all
+        select 'blocks', 'generated column', format('%s.%I', v_owner, a.attname), d.attname::name, null
+        from dependents d
+        join pg_attrdef f on f.oid = d.objid
+        join pg_attribute a on a.attrelid = f.adrelid and a.attnum = f.adnum and a.attgenerated <> ''
+        where d.classid = 'pg_attrdef'::regclass and not d.blocks
+        union all
+        select 'blocks', 'publication', format('publication %s with a column list', quote_ident(p.pubname)), o.attname, null
+        from pg_publication_rel r
+        join pg_publication p on p.oid = r.prpubid
+        join dropped o on o.attnum = any (r.prattrs)
+        where r.prrelid = v_owner
+        union all
+        -- Bodies that are text: nothing in the catalogue ties them to the column, and they fail when they run.
+        select distinct on (f.oid) 'shared', 'function', f.oid::regprocedure::text, o.attname, pg_get_functiondef(f.oid)
+        from pg_proc f
+        join pg_namespace n on n.oid = f.pronamespace
+        cross join dropped o
+        where f.prokind in ('f', 'p') and f.prosqlbody is null
+            and n.nspname not in ('pg_catalog', 'information_schema', 'app_secrets') and n.nspname !~ '^pg_'
+            and coalesce(obj_description(f.oid, 'pg_proc'), '') not like 'app-secrets %'
+            and f.prosrc ~* format('\m%s\M', regexp_replace(o.attname, '([^a-zA-Z0-9_])', '\\\1', 'g'))
+            and (
+                f.prosrc ~* format('\m%s\M', (select regexp_replace(c.relname, '([^a-zA-Z0-9_])', '\\\1', 'g') from pg_class c where c.oid = v_owner))
+                or exists (select from pg_trigger t where t.tgrelid = v_owner and t.tgfoid = f.oid));
+end $$;
 
 -- Raises AS006 unless every plaintext value equals its sealed one.
 create or replace function app_secrets.require_verified(p_business_ids uuid[] default null) returns void
-    language plpgsql stable set search_path = ''
+    language plpgsql stable set search_path = pg_catalog, pg_temp set row_security = off
 as $$
 declare
-    v_report pg_catalog.text;
+    v_report text;
 begin
-    select pg_catalog.string_agg(pg_catalog.format('%s: %s (businesses %s%s)', v.name, v.mismatched,
-        pg_catalog.array_to_string(v.sample_business_ids, ', '),
-        case when v.mismatched > pg_catalog.cardinality(v.sample_business_ids) then ', …' else '' end), '; ')
+    select string_agg(format('%s: %s (businesses %s%s)', v.name, v.mismatched,
+        array_to_string(v.sample_business_ids, ', '),
+        case when v.mismatched > cardinality(v.sample_business_ids) then ', …' else '' end), '; ')
     into v_report
     from app_secrets.verify_legacy(p_business_ids) v
     where v.mismatched > 0;
     if v_report is not null then
         raise exception 'plaintext and sealed values differ: %', v_report using errcode = 'AS006',
-            hint = 'Write the right value of each through either side (an UPDATE of businesses, or set), then run this again.';
+            hint = 'Write the right value of each through either side (an UPDATE of the plaintext column, or set), then run this again.';
     end if;
 end $$;
-revoke all on function app_secrets.require_verified(uuid[]) from public, anon, authenticated, service_role;
+
+do $$
+begin
+    update app_secrets.catalogue c set in_place = 'sealing' where c.in_place = 'pending';
+    perform app_secrets.make_all();
+    revoke execute on all functions in schema app_secrets from public, anon;
+end $$;
 commit;
 
 -- Step 2: the backfill. Our runner calls backfill_batch itself here, to show how far it is.
 do $backfill$
 declare
     -- May it commit? Only where this statement came alone and outside a transaction block.
-    v_alone constant boolean := pg_catalog.current_query() ~* '^\s*(--[^\n]*\s*)*do \$backfill\$'
-        and pg_catalog.transaction_timestamp() = pg_catalog.statement_timestamp();
+    v_alone constant boolean := current_query() ~* '^\s*(--[^\n]*\s*)*do \$backfill\$'
+        and transaction_timestamp() = statement_timestamp();
     v_waits integer := 0;
     v_batch record;
 begin
-    if not v_alone and (select pg_catalog.count(*) from app_secrets.businesses_to_fill(10001)) > 10000 then
-        raise exception 'more than 10000 businesses are left to backfill, too many for one transaction'
-            using errcode = 'AS007', hint = 'Run `npx app-secrets migrate`, or send this file with psql: both commit in batches.';
+    if not v_alone and (
+        (select count(*) from app_secrets.businesses_to_fill(1001)) > 1000
+        or (select count(*) from app_secrets.cells_to_seal(null, 1001)) > 1000) then
+        raise warning 'more than 1000 businesses are left to fill, too many for one transaction: run `npx app-secrets migrate` after this';
+        return;
     end if;
     loop
-        v_batch := app_secrets.backfill_batch(250);
+        v_batch := app_secrets.backfill_batch(100);
         exit when v_batch.finished;
         v_waits := case when v_batch.waiting then v_waits + 1 else 0 end;
         if v_waits > 300 then
@@ -406,7 +466,7 @@ begin
             commit;
         end if;
         if v_batch.waiting then
-            perform pg_catalog.pg_sleep(0.1);
+            perform pg_sleep(0.1);
         end if;
     end loop;
 end $backfill$;
@@ -418,34 +478,46 @@ begin;
 set local lock_timeout = '10s';
 -- Comparing every value takes as long as it takes, and blocks nobody.
 set local statement_timeout = 0;
-set local search_path = '';
+set local row_security = off;
+set local search_path = pg_catalog, pg_temp;
 
 do $$
 declare
     v_name text;
     v_left bigint;
 begin
-    if not exists (select from app_secrets.migrations m where m.version >= 5) then
-        perform app_secrets.require_verified();
+    if exists (select from app_secrets.businesses_to_fill(1)) or exists (select from app_secrets.cells_to_seal(null, 1)) then
+        -- Sent as one transaction, with too much left: the names keep their state, and the runner fills them.
+        raise warning 'not everything is filled yet: run `npx app-secrets migrate`';
+        return;
     end if;
-    select pg_catalog.count(*) into v_left from app_secrets.google_cells_to_seal(null, 1000);
+    perform app_secrets.require_verified();
+    select count(*) into v_left from app_secrets.cells_to_seal(null, 1000);
     if v_left > 0 then
-        raise exception '% Google cells are not sealed', v_left using errcode = 'AS006', hint = 'Run this file again.';
+        raise exception '% cells are not sealed', v_left using errcode = 'AS006', hint = 'Run this file again.';
     end if;
     for v_name in
-        select c.conname from pg_catalog.pg_constraint c
-        where c.conrelid = 'public.business_secrets'::pg_catalog.regclass
-            and c.conname like '%\_is\_reference' and not c.convalidated
+        select c.conname from pg_constraint c
+        where c.conrelid = 'public.business_secrets'::regclass and c.conname like '%\_is\_reference' and not c.convalidated
     loop
-        execute pg_catalog.format('alter table public.business_secrets validate constraint %I', v_name);
+        execute format('alter table public.business_secrets validate constraint %I', v_name);
     end loop;
+    update app_secrets.catalogue c set legacy_state = 'filled' where c.legacy_state = 'synced';
+    update app_secrets.catalogue c set in_place = 'sealed' where c.in_place = 'sealing';
+    if found then
+        -- From here on what has the shape of a reference is one, everywhere.
+        perform app_secrets.make_view();
+        perform app_secrets.make_backfill();
+        -- The planner's samples (pg_stats) hold plaintext until they are taken anew.
+        for v_name in select c.name from app_secrets.catalogue c where c.in_place = 'sealed' and c.sealed loop
+            execute format('analyze public.business_secrets (%I)', v_name);
+        end loop;
+    end if;
+    revoke execute on all functions in schema app_secrets from public, anon;
 end $$;
 
--- The planner's samples (pg_stats) hold plaintext tokens until they are taken anew.
-analyze public.business_secrets (google_access_token, google_refresh_token);
-
 insert into app_secrets.migrations (version, name, checksum, plaintext_filenode)
-values (3, 'migrate_data_and_encrypt', nullif(pg_catalog.current_setting('app_secrets.migration_checksum', true), ''),
-    pg_catalog.pg_relation_filenode('public.business_secrets'))
+values (3, 'migrate_data_and_encrypt', nullif(current_setting('app_secrets.migration_checksum', true), ''),
+    pg_relation_filenode('public.business_secrets'))
 on conflict (version) do update set checksum = coalesce(excluded.checksum, migrations.checksum);
 commit;

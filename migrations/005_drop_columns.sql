@@ -1,42 +1,54 @@
--- 005 contract: the plaintext goes. Run LAST, after `npm run verify`, when no code reads the columns any more.
+-- app-secrets: contract
 --
--- What     Proves in this very transaction that every plaintext value equals what Vault decrypts to, or raises AS006 with
---          counts and ids and changes nothing; then drops the sync and the eight columns.
--- Locks    None while it compares everything. Then ACCESS EXCLUSIVE on both tables while it looks again at what was written
---          meanwhile and changes the catalogue, which rewrites nothing. It waits 100 ms at a time for them.
--- Again?   Safe: once recorded it does nothing. Columns that views of yours use are not dropped but named in the error.
+-- 005: the plaintext goes. Run LAST, after `npm run verify`, when no code reads the columns any more.
+--
+-- What     Names all that goes with the columns or still names them, and refuses what nobody has consented to by name (the
+--          setting app_secrets.drop_also: a JSON array of names). Proves in this very transaction that every plaintext value
+--          equals what Vault decrypts to, or raises AS006 with counts and ids and changes nothing; then drops the sync and the
+--          columns, and keeps what it takes to make them again.
+-- Acts on  the names whose legacy_state is `filled`; it can be run again for names that come later.
+-- Locks    None while it compares everything. Then ACCESS EXCLUSIVE on both tables, the owner table first, while it looks
+--          again at what was written meanwhile and changes the catalogue, which rewrites nothing. It waits 200 ms at a time.
+-- Again?   Safe: where there is nothing to drop it does nothing.
 -- After    The plaintext is still in the table's pages until they are rewritten (`npm run scrub`), and in WAL, backups and
 --          replicas after that: rotate the keys at their providers.
 
 begin;
-set local lock_timeout = '1s';
+set local lock_timeout = '500ms';
 -- Comparing every value takes as long as it takes, and blocks nobody.
 set local statement_timeout = 0;
-set local search_path = '';
+set local row_security = off;
+set local search_path = pg_catalog, pg_temp;
 
 do $$
 begin
     -- One migrator at a time: two that make the same object at once get in each other's way.
-    perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('app_secrets.migrations', 0));
-    if pg_catalog.to_regnamespace('app_secrets') is null then
+    perform pg_advisory_xact_lock(hashtextextended('app_secrets.migrations', 0));
+    if to_regnamespace('app_secrets') is null then
         raise exception 'migration 4 must be applied first (found: none)' using errcode = 'AS007',
             hint = 'Run: npx app-secrets migrate';
     end if;
+    perform app_secrets.require_migration(3);
     perform app_secrets.require_migration(4);
-    if pg_catalog.current_setting('transaction_isolation') <> 'read committed' then
+    if current_setting('transaction_isolation') <> 'read committed' then
         raise exception 'this has to see what others commit meanwhile' using errcode = 'AS007',
             hint = 'Run it at the isolation level read committed.';
+    end if;
+    if exists (select from app_secrets.catalogue c where c.legacy_state = 'synced') then
+        raise exception 'not everything is filled yet: %', (
+            select string_agg(c.name, ', ' order by c.position) from app_secrets.catalogue c where c.legacy_state = 'synced')
+            using errcode = 'AS007', hint = 'Run: npx app-secrets migrate';
     end if;
 end $$;
 
 -- Whether a row version may not have been there yet for a snapshot of this transaction. Only 32 bits of its xid are stored.
 -- A snapshot does not list subtransactions, so what one of them wrote counts as new from the oldest that was running.
-create or replace function app_secrets.is_newer(p_xmin xid, p_seen pg_catalog.pg_snapshot) returns boolean
-    language plpgsql stable set search_path = ''
+create or replace function app_secrets.is_newer(p_xmin xid, p_seen pg_snapshot) returns boolean
+    language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_next constant bigint := pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::bigint;
-    v_xid bigint := p_xmin::pg_catalog.text::bigint;
+    v_next constant bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+    v_xid bigint := p_xmin::text::bigint;
 begin
     if v_xid < 3 then
         return false;
@@ -45,199 +57,262 @@ begin
     if v_xid > v_next then
         v_xid := v_xid - (1::bigint << 32);
     end if;
-    return v_xid >= pg_catalog.pg_snapshot_xmin(p_seen)::pg_catalog.text::bigint;
+    return v_xid >= pg_snapshot_xmin(p_seen)::text::bigint;
 end $$;
-revoke all on function app_secrets.is_newer(xid, pg_snapshot) from public, anon, authenticated, service_role;
 
 -- Compares the businesses that were written on either side since a snapshot.
-create or replace function app_secrets.require_verified_since(p_seen pg_catalog.pg_snapshot) returns void
-    language plpgsql set search_path = ''
+create or replace function app_secrets.require_verified_since(p_seen pg_snapshot) returns void
+    language plpgsql set search_path = pg_catalog, pg_temp set row_security = off
 as $$
 declare
-    v_ids pg_catalog.uuid[];
-    v_oldest constant integer := pg_catalog.age(pg_catalog.pg_snapshot_xmin(p_seen)::pg_catalog.xid);
+    v_settings app_secrets.settings;
+    v_ids uuid[];
 begin
-    select pg_catalog.array_agg(c.id) into v_ids
-    from (
-        select b.id
-        from public.businesses b
-        where pg_catalog.age(b.xmin) <= v_oldest and app_secrets.is_newer(b.xmin, p_seen)
-        union
-        select s.business_id
-        from public.business_secrets s
-        where pg_catalog.age(s.xmin) <= v_oldest and app_secrets.is_newer(s.xmin, p_seen)
-    ) c;
+    select s.* into v_settings from app_secrets.settings s;
+    execute format($query$
+        select array_agg(c.id)
+        from (
+            select b.%1$I as id from %2$s b where age(b.xmin) <= $2 and app_secrets.is_newer(b.xmin, $1)
+            union
+            select s.business_id from public.business_secrets s where age(s.xmin) <= $2 and app_secrets.is_newer(s.xmin, $1)
+        ) c$query$, v_settings.owner_key, v_settings.owner_table)
+    into v_ids using p_seen, age(pg_snapshot_xmin(p_seen)::xid);
     if v_ids is not null then
         perform app_secrets.require_verified(v_ids);
     end if;
 end $$;
-revoke all on function app_secrets.require_verified_since(pg_snapshot) from public, anon, authenticated, service_role;
 
 do $$
 declare
-    v_seen pg_catalog.pg_snapshot;
-    v_seen_again pg_catalog.pg_snapshot;
+    v_owner constant text := (select s.owner_table from app_secrets.settings s);
+    v_consent constant jsonb := coalesce(nullif(current_setting('app_secrets.drop_also', true), ''), '[]')::jsonb;
+    v_blocking text;
+    v_shared text;
+    v_columns text;
+    v_seen pg_snapshot;
+    v_seen_again pg_snapshot;
 begin
-    if exists (select from app_secrets.migrations m where m.version = 5) then
+    if not exists (select from app_secrets.catalogue c where c.legacy_state = 'filled') then
         return;
     end if;
-    v_seen := pg_catalog.pg_current_snapshot();
+    select string_agg(format('%s %s (of %s)', d.kind, d.object, d.legacy_column), '; ' order by d.kind, d.object) filter (where d.weight = 'blocks'),
+        string_agg(format('%s %s (of %s)', d.kind, d.object, d.legacy_column), '; ' order by d.kind, d.object)
+            filter (where d.weight = 'shared' and not v_consent ? d.object and not v_consent ? '*')
+    into v_blocking, v_shared
+    from app_secrets.legacy_dependents() d;
+    if v_blocking is not null then
+        raise exception 'the columns cannot be dropped while these use them: %', v_blocking using errcode = 'AS007',
+            hint = 'Nothing was changed. Replace or drop each of them, then run this again.';
+    elsif v_shared is not null then
+        raise exception 'these go with the columns, or still name them: %', v_shared using errcode = 'AS007',
+            hint = 'Nothing was changed. Replace each of them, or consent to its loss by name: '
+                'npx app-secrets migrate --drop-legacy --also-drop NAME; in SQL, set app_secrets.drop_also to a JSON array of the names.';
+    end if;
+
+    v_seen := pg_current_snapshot();
     perform app_secrets.require_verified();
     -- Once more, so that little is left to do under the locks.
-    v_seen_again := pg_catalog.pg_current_snapshot();
+    v_seen_again := pg_current_snapshot();
     perform app_secrets.require_verified_since(v_seen);
-
-    -- Writers hold one table and want the other, from either side, so whoever waits for both can deadlock with them. It
-    -- waits for less than deadlock_timeout, lets go and tries again: none of them is ever the victim.
-    for v_attempt in 1 .. 50 loop
-        begin
-            set local lock_timeout = '100ms';
-            lock table public.business_secrets in access exclusive mode;
-            lock table public.businesses in access exclusive mode;
-            exit;
-        exception when lock_not_available then
-            if v_attempt = 50 then
-                raise;
-            end if;
-            perform pg_catalog.pg_sleep(0.05);
-        end;
-    end loop;
+    perform app_secrets.lock_tables('access exclusive', 'access exclusive');
     perform app_secrets.require_verified_since(v_seen_again);
 
-    perform app_secrets.remove_sync();
-    alter table public.businesses
-        drop column if exists gemini_api_key,
-        drop column if exists grok_api_key,
-        drop column if exists claude_api_key,
-        drop column if exists youtube_api_key,
-        drop column if exists kling_access_key,
-        drop column if exists kling_secret_key,
-        drop column if exists global_sms_api_key,
-        drop column if exists whatsapp_api_key;
+    delete from app_secrets.dropped_objects;
+    insert into app_secrets.dropped_objects (kind, object, legacy_column, definition)
+    select 'column', format('%s.%I', v_owner, a.attname), a.attname,
+        format('alter table %s add column %I %s%s%s', v_owner, a.attname, format_type(a.atttypid, a.atttypmod),
+            case when a.attcollation <> t.typcollation then format(' collate %s', a.attcollation::regcollation) else '' end,
+            coalesce(' default ' || pg_get_expr(f.adbin, f.adrelid), ''))
+    from app_secrets.catalogue c
+    join pg_attribute a on a.attrelid = v_owner::regclass and a.attname = c.legacy_column and not a.attisdropped
+    join pg_type t on t.oid = a.atttypid
+    left join pg_attrdef f on f.adrelid = a.attrelid and f.adnum = a.attnum
+    where c.legacy_state = 'filled'
+    order by a.attnum;
+    insert into app_secrets.dropped_objects (kind, object, legacy_column, definition)
+    select d.kind, d.object, d.legacy_column, d.definition
+    from app_secrets.legacy_dependents() d
+    where d.kind not in ('default', 'function')
+    order by array_position(array['not null', 'index', 'constraint', 'statistics', 'grant', 'comment'], d.kind), d.object;
+
+    select string_agg(format('drop column %I', c.legacy_column), ', ') into v_columns
+    from app_secrets.catalogue c where c.legacy_state = 'filled';
+    update app_secrets.catalogue c set legacy_state = 'dropped' where c.legacy_state = 'filled';
+    perform app_secrets.make_all();
+    execute format('alter table %s %s', v_owner, v_columns);
+    delete from app_secrets.backfill_progress p where p.phase = 'restore';
 end $$;
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- The way back, for `npm run rollback`: the columns come back empty, with the sync; then they are filled from Vault.
+-- The way back, for `npm run rollback`: the columns come back with their types and defaults, and the sync; then they are
+-- filled from Vault; then comes what hung on them.
 
 create or replace function app_secrets.begin_restore() returns void
-    language plpgsql set search_path = ''
+    language plpgsql set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_statement text;
 begin
-    if not exists (select from app_secrets.migrations m where m.version = 5) then
+    if not exists (select from app_secrets.catalogue c where c.legacy_state = 'dropped') then
         return;
     end if;
-    -- In the order in which writers lock them.
-    lock table public.business_secrets in share row exclusive mode;
-    lock table public.businesses in access exclusive mode;
-    alter table public.businesses
-        add column if not exists gemini_api_key text,
-        add column if not exists grok_api_key text,
-        add column if not exists claude_api_key text,
-        add column if not exists youtube_api_key text,
-        add column if not exists kling_access_key text,
-        add column if not exists kling_secret_key text,
-        add column if not exists global_sms_api_key text,
-        add column if not exists whatsapp_api_key text;
+    perform app_secrets.require_root_key();
+    perform app_secrets.lock_tables('access exclusive', 'access exclusive');
+    for v_statement in
+        select coalesce(d.definition, format('alter table %s add column %I text', s.owner_table, c.legacy_column))
+        from app_secrets.catalogue c
+        cross join app_secrets.settings s
+        left join app_secrets.dropped_objects d on d.kind = 'column' and d.legacy_column = c.legacy_column
+        where c.legacy_state = 'dropped' and not exists (
+            select from pg_attribute a
+            where a.attrelid = s.owner_table::regclass and a.attname = c.legacy_column and not a.attisdropped)
+        order by d.id, c.position
+    loop
+        execute v_statement;
+    end loop;
+    update app_secrets.catalogue c set legacy_state = 'synced' where c.legacy_state = 'dropped';
     delete from app_secrets.migrations m where m.version = 5;
-    perform app_secrets.install_sync();
+    perform app_secrets.make_all();
     insert into app_secrets.backfill_progress (phase) values ('restore')
     on conflict (phase) do update
-        set last_id = null, rows_done = 0, finished = false, updated_at = pg_catalog.clock_timestamp();
+        set last_id = null, rows_done = 0, finished = false, updated_at = clock_timestamp();
     notify pgrst, 'reload schema';
 end $$;
-revoke all on function app_secrets.begin_restore() from public, anon, authenticated, service_role;
 
--- What a business's plaintext columns lack and its sealed cells reveal: {name: value}, NULL for nothing.
-create or replace function app_secrets.legacy_cells_to_restore(p_business_id uuid) returns jsonb
-    language plpgsql stable set search_path = ''
-as $$
+-- The statements of the restore, as the catalogue has it now.
+create or replace function app_secrets.make_restore() returns void
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $make$
+declare
+    v_settings app_secrets.settings;
+    v_assignments text;
+    v_missing text;
+    v_counts text;
 begin
-    return (
-        select pg_catalog.jsonb_object_agg(c.name, c.value)
-        from (
-            select n.name, app_secrets.reveal(p_business_id, n.name, pg_catalog.to_jsonb(s) ->> n.name) as value
-            from public.businesses b
-            join public.business_secrets s on s.business_id = b.id
-            cross join pg_catalog.unnest(array[
-                'gemini_api_key', 'grok_api_key', 'claude_api_key', 'youtube_api_key', 'kling_access_key',
-                'kling_secret_key', 'global_sms_api_key', 'whatsapp_api_key']) as n(name)
-            where b.id = p_business_id and pg_catalog.to_jsonb(b) ->> n.name is null
-        ) c
-        where c.value is not null);
-end $$;
-revoke all on function app_secrets.legacy_cells_to_restore(uuid) from public, anon, authenticated, service_role;
+    select s.* into v_settings from app_secrets.settings s;
+    select string_agg(format('%1$I = case when app_secrets.normalize(b.%1$I::text) is null and r.%2$I is not null then r.%2$I::%3$s else b.%1$I end',
+            c.legacy_column, c.name, format_type(a.atttypid, a.atttypmod)), E',\n        ' order by c.position),
+        string_agg(format('(s.%2$I is not null and app_secrets.normalize(b.%1$I::text) is null and app_secrets.reveal(s.business_id, %2$L, s.%2$I) is not null)',
+            c.legacy_column, c.name), E'\n            or ' order by c.position),
+        string_agg(format('case when app_secrets.normalize(b.%1$I::text) is null then app_secrets.reveal(s.business_id, %2$L, s.%2$I) end as %2$I',
+            c.legacy_column, c.name), E',\n            ' order by c.position)
+    into v_assignments, v_missing, v_counts
+    from app_secrets.catalogue c
+    join pg_attribute a on a.attrelid = v_settings.owner_table::regclass and a.attname = c.legacy_column and not a.attisdropped
+    where c.legacy_state in ('synced', 'filled');
+
+    perform app_secrets.make_function('app_secrets.businesses_to_restore(p_limit integer)', 'returns setof uuid', 'stable set row_security = off',
+        case when v_missing is null then 'begin return; end' else format($body$
+begin
+    return query
+        select b.%1$I from %2$s b join public.business_secrets s on s.business_id = b.%1$I
+        where %3$s
+        limit p_limit;
+end$body$, v_settings.owner_key, v_settings.owner_table, v_missing) end);
+    -- The app's triggers run under the path that they are used to.
+    execute format('create or replace function app_secrets.restore_businesses(p_ids uuid[]) returns integer language plpgsql '
+        'set search_path = %s, pg_temp set row_security = off as %L', v_settings.app_search_path,
+        case when v_missing is null then 'begin return 0; end' else format($body$
+declare
+    v_secrets integer;
+begin
+    select coalesce(sum(num_nonnulls(%5$s)), 0) into v_secrets
+    from (
+        select %4$s
+        from %2$s b join public.business_secrets s on s.business_id = b.%1$I
+        where b.%1$I = any (p_ids)) r;
+    update %2$s b set
+        %3$s
+    from (
+        select s.business_id, %4$s
+        from %2$s b join public.business_secrets s on s.business_id = b.%1$I
+        where b.%1$I = any (p_ids)
+        offset 0) r
+    where b.%1$I = r.business_id and num_nonnulls(%5$s) > 0;
+    return v_secrets;
+end$body$, v_settings.owner_key, v_settings.owner_table, v_assignments, v_counts,
+            (select string_agg(format('r.%I', c.name), ', ' order by c.position) from app_secrets.catalogue c where c.legacy_state in ('synced', 'filled'))) end);
+    revoke all on function app_secrets.restore_businesses(uuid[]) from public, anon, authenticated, service_role;
+end $make$;
 
 -- One batch, to be committed by the caller: up to p_limit businesses after the checkpoint, then those that were locked.
 create or replace function app_secrets.restore_batch(
     p_limit integer, out businesses integer, out secrets integer, out waiting boolean, out finished boolean)
-    language plpgsql set search_path = ''
+    language plpgsql set search_path = pg_catalog, pg_temp set row_security = off
 as $$
 declare
-    v_last pg_catalog.uuid;
+    v_last uuid;
     v_is_second boolean;
-    v_ids pg_catalog.uuid[];
-    v_id pg_catalog.uuid;
-    v_row public.businesses;
-    v_cells pg_catalog.jsonb;
+    v_ids uuid[];
+    v_locked uuid[];
 begin
     businesses := 0;
     secrets := 0;
     waiting := false;
     finished := false;
+    perform app_secrets.require_root_key();
     select p.last_id, p.finished into v_last, v_is_second
     from app_secrets.backfill_progress p where p.phase = 'restore' for update;
     if v_is_second is null then
         raise exception 'no restore is under way' using errcode = 'AS007', hint = 'Run: npx app-secrets rollback';
     end if;
-    -- Looked at without the sync lock, and again under it, where no key can change.
     if v_is_second then
-        v_ids := array(
-            select b.id from public.businesses b
-            where app_secrets.legacy_cells_to_restore(b.id) is not null order by b.id limit p_limit);
+        v_ids := array(select r.id from app_secrets.businesses_to_restore(p_limit) as r(id));
         finished := v_ids = '{}';
     else
-        v_ids := array(
-            select b.id from public.businesses b where v_last is null or b.id > v_last order by b.id limit p_limit);
+        v_ids := app_secrets.businesses_after(v_last, p_limit);
     end if;
     if v_ids <> '{}' then
-        perform app_secrets.lock_sync();
+        v_locked := app_secrets.lock_businesses(v_ids);
+        businesses := cardinality(v_locked);
+        secrets := app_secrets.restore_businesses(v_locked);
     end if;
-    foreach v_id in array v_ids loop
-        select b.* into v_row from public.businesses b where b.id = v_id for no key update skip locked;
-        if not found then
-            waiting := true;
-            continue;
-        end if;
-        businesses := businesses + 1;
-        v_cells := app_secrets.legacy_cells_to_restore(v_id);
-        continue when v_cells is null;
-        v_row := pg_catalog.jsonb_populate_record(v_row, v_cells);
-        update public.businesses b set
-            gemini_api_key = v_row.gemini_api_key,
-            grok_api_key = v_row.grok_api_key,
-            claude_api_key = v_row.claude_api_key,
-            youtube_api_key = v_row.youtube_api_key,
-            kling_access_key = v_row.kling_access_key,
-            kling_secret_key = v_row.kling_secret_key,
-            global_sms_api_key = v_row.global_sms_api_key,
-            whatsapp_api_key = v_row.whatsapp_api_key
-        where b.id = v_id;
-        secrets := secrets + (select pg_catalog.count(*) from pg_catalog.jsonb_object_keys(v_cells));
-    end loop;
-    waiting := waiting and v_is_second and businesses = 0;
+    waiting := v_is_second and not finished and businesses = 0;
     update app_secrets.backfill_progress p set
-        last_id = coalesce(v_ids[pg_catalog.cardinality(v_ids)], p.last_id), rows_done = p.rows_done + businesses,
-        finished = p.finished or pg_catalog.cardinality(v_ids) < p_limit, updated_at = pg_catalog.clock_timestamp()
+        last_id = coalesce(v_ids[cardinality(v_ids)], p.last_id), rows_done = p.rows_done + businesses,
+        finished = p.finished or cardinality(v_ids) < p_limit, updated_at = clock_timestamp()
     where p.phase = 'restore';
-    if finished then
-        delete from app_secrets.backfill_progress p where p.phase = 'restore';
-    end if;
 end $$;
-revoke all on function app_secrets.restore_batch(integer) from public, anon, authenticated, service_role;
+
+-- Puts back what hung on the columns, after the values, and gives what it could not put back. Constraints are proven against
+-- all rows, and indexes block writers while they are made.
+create or replace function app_secrets.finish_restore() returns table (kind text, object text, restored boolean, problem text)
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    v_object app_secrets.dropped_objects;
+begin
+    for v_object in
+        select d.* from app_secrets.dropped_objects d where d.kind <> 'column' order by d.id
+    loop
+        kind := v_object.kind;
+        object := v_object.object;
+        problem := null;
+        begin
+            execute v_object.definition;
+            restored := true;
+        exception when duplicate_table or duplicate_object then
+            restored := true;
+        when others then
+            restored := false;
+            problem := sqlerrm;
+        end;
+        return next;
+    end loop;
+    delete from app_secrets.dropped_objects;
+    delete from app_secrets.backfill_progress p where p.phase = 'restore';
+end $$;
+
+do $$
+begin
+    perform app_secrets.make_grants();
+end $$;
 
 insert into app_secrets.migrations (version, name, checksum, plaintext_filenode)
-values (5, 'drop_columns', nullif(pg_catalog.current_setting('app_secrets.migration_checksum', true), ''),
-    pg_catalog.pg_relation_filenode('public.businesses'))
+select 5, 'drop_columns', nullif(current_setting('app_secrets.migration_checksum', true), ''),
+    pg_relation_filenode(s.owner_table::regclass)
+from app_secrets.settings s
 on conflict (version) do update set checksum = coalesce(excluded.checksum, migrations.checksum);
 notify pgrst, 'reload schema';
 commit;

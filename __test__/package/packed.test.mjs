@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -62,12 +62,24 @@ function damagedCopy(t, damage) {
   return service
 }
 
+/** The files of a folder that belong to the repository. */
+const tracked = (path) =>
+  execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', path], {
+    cwd: root,
+    encoding: 'utf8',
+  })
+    .trim()
+    .split('\n')
+    .filter((name) => existsSync(join(root, name)))
+
 const nodeFiles = (list) => list.filter((path) => path.endsWith('.node'))
 
 test('the package holds exactly what it needs', () => {
   const files = packed.files.map(({ path }) => path)
   const migrations = readdirSync(join(root, 'migrations')).map((name) => `migrations/${name}`)
   const docs = readdirSync(join(root, 'docs')).map((name) => `docs/${name}`)
+  const lib = readdirSync(join(root, 'lib')).map((name) => `lib/${name}`)
+  const examples = tracked('examples/app')
   const expected = [
     'CHANGELOG.md',
     'LICENSE',
@@ -79,6 +91,10 @@ test('the package holds exactly what it needs', () => {
     'index.js',
     'package.json',
     ...docs,
+    ...lib,
+    ...examples,
+    'bench/RESULTS.md',
+    'bench/results.json',
     ...migrations,
   ]
   assert.deepEqual(files.filter((path) => !path.endsWith('.node')).sort(), expected.sort())

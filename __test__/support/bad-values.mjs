@@ -205,7 +205,12 @@ export const dates = () => {
   const { 'a Date': _, ...others } = noStrings()
   return {
     ...others,
-    'a string': '2031-01-31T12:00:00Z',
+    'a word': 'tomorrow',
+    'a date as people write it': '01/12/2026',
+    'a time without an offset': '2031-01-31T12:00:00',
+    'a day that there is not': '2031-02-30T12:00:00Z',
+    'a year that no Date holds': '294276-01-01T00:00:00Z',
+    'no time': '2031-01-31',
     'an invalid Date': new Date('never'),
     'a Date after the year 9999': new Date('+010000-01-01T00:00:00Z'),
     'a Date before the year 1': new Date('0000-12-31T23:59:59.999Z'),

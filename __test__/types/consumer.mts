@@ -17,7 +17,7 @@ import secretsModule, {
   type Provider,
   type SecretName,
   type Secrets,
-  type SecretsError,
+  SecretsError,
   type SetManyOptions,
   type SetOptions,
   setMany,
@@ -96,6 +96,25 @@ export async function writes(secrets: Secrets, id: string) {
   }
 }
 
+export async function keeping(secrets: Secrets, id: string) {
+  const options: SetOptions = { expiresAt: new Date(), rotateEvery: '90 days', purge: true }
+  const version: number = await secrets.set(id, 'grok_api_key', 'x', options)
+  const undone: number = await secrets.undo(id, 'grok_api_key', { expectedVersion: version })
+  const kept: boolean = await secrets.check(id, 'grok_api_key', undone, 'works')
+  // @ts-expect-error no such result
+  await secrets.check(id, 'grok_api_key', undone, 'fine')
+  const watcher = secrets.watch({ names: ['grok_api_key'], dueWithinMs: 1000 }, (event) => {
+    if (event.kind === 'due') same<typeof event.dueAt, Date>(true)
+    if (event.kind === 'changed') same<typeof event.names, SecretName[]>(true)
+    // @ts-expect-error it names no business
+    if (event.kind === 'resync') event.businessId
+  })
+  watcher.close()
+  await connect({ supabaseUrl: 'https://…', supabaseKey: 'sb_publishable_…', accessToken: async () => '…' })
+  await connect({ preset: 'serverless', logger: console })
+  return kept
+}
+
 export async function consumers(secrets: Secrets, id: string, provider: Provider) {
   same<Provider, 'gemini' | 'grok' | 'claude'>(true)
   const key: string | null = await secrets.getProviderKey(id, provider)
@@ -116,8 +135,16 @@ export async function consumers(secrets: Secrets, id: string, provider: Provider
   const tokens: GoogleTokens | null = await secrets.getGoogleTokens(id)
   same<GoogleTokens['expiresAt'], Date | null>(true)
   await secrets.setGoogleTokens(id, { accessToken: 'a', expiresAt: new Date(), refreshToken: null })
-  // @ts-expect-error a time is a Date
   await secrets.setGoogleTokens(id, { expiresAt: '2031-01-31T12:00:00Z' })
+  // @ts-expect-error a time is a Date or ISO 8601
+  await secrets.setGoogleTokens(id, { expiresAt: 1_900_000_000_000 })
+  const token = await secrets.withGoogleAccessToken(id, async ({ refreshToken }) => {
+    same<typeof refreshToken, string>(true)
+    return { accessToken: 'a', expiresAt: new Date() }
+  })
+  same<typeof token, string | null>(true)
+  // @ts-expect-error without its date nobody knows when to refresh again
+  await secrets.withGoogleAccessToken(id, async () => ({ accessToken: 'a' }))
   // @ts-expect-error an unknown property
   await secrets.setGoogleTokens(id, { expires: new Date() })
   const set: number = await secrets.setYouTubeApiKey(id, 'y')
@@ -140,7 +167,8 @@ export async function failures(id: string): Promise<ErrorCode> {
     await get(id, 'grok_api_key')
     return 'UNAVAILABLE'
   } catch (error) {
-    const { code, message } = error as SecretsError
+    if (!(error instanceof SecretsError)) throw error
+    const { code, message } = error
     if (code === 'VERSION_CONFLICT') throw new Error(message)
     // @ts-expect-error there is no such code
     if (code === 'NOT_FOUND') throw error

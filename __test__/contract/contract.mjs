@@ -1,0 +1,27 @@
+// What a client does, whatever it stands on: one suite for the addon, PostgREST and the fake, so that they cannot drift.
+//
+// `makeHarness(t)` gives what the suite needs of one of them:
+//   client, other                 two clients of the same secrets
+//   addBusiness()                 an id that exists
+//   missing                       an id that does not
+//   breakSecret(id, name)         makes a value undecryptable
+//   removeBusiness(id)
+//   refused                       operations that this login may not do: they reject with PERMISSION_DENIED
+
+import { test } from 'node:test'
+import { consumers } from './consumers.mjs'
+import { failures } from './failures.mjs'
+import { reads } from './reads.mjs'
+import { watching } from './watching.mjs'
+import { writes } from './writes.mjs'
+
+export function contract(name, makeHarness) {
+  test(`the contract, kept by ${name}`, async (t) => {
+    const harness = await makeHarness(t)
+    for (const part of [reads, writes, consumers, watching, failures]) {
+      for (const [claim, body] of Object.entries(part)) {
+        await t.test(claim, (t) => body({ t, ...harness }))
+      }
+    }
+  })
+}

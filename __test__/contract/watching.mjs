@@ -1,0 +1,114 @@
+// watch(): who is told what.
+
+import assert from 'node:assert/strict'
+import { until } from '../support/wait.mjs'
+
+/** A watcher and what it was told, once it hears. */
+async function watch(client, filter) {
+  const events = []
+  const watcher = client.watch(filter, (event) => void events.push(event))
+  await until(() => client.stats().listener.state === 'listening', 'a listener')
+  return { watcher, events, changes: () => events.filter(({ kind }) => kind === 'changed') }
+}
+
+export const watching = {
+  async 'a watcher is told what its filter names, whoever changes it'({ t, client, other, addBusiness }) {
+    const [id, second] = [await addBusiness(), await addBusiness()]
+    const mine = await watch(client, { businessId: id.toUpperCase(), names: ['grok_api_key'] })
+    t.after(() => mine.watcher.close())
+    await other.set(second, 'grok_api_key', 'x')
+    await other.set(id, 'claude_api_key', 'x')
+    const version = await other.set(id, 'grok_api_key', 'x')
+    await until(() => mine.changes().length === 1, 'the event')
+    assert.deepEqual(mine.changes(), [
+      { kind: 'changed', businessId: id, names: ['grok_api_key'], versions: { grok_api_key: version } },
+    ])
+  },
+
+  async 'a callback that reads gets what is new'({ t, client, other, addBusiness }) {
+    const id = await addBusiness()
+    const read = []
+    const watcher = client.watch({ businessId: id }, async ({ kind }) => {
+      if (kind === 'changed') read.push(await client.get(id, 'grok_api_key'))
+    })
+    t.after(() => watcher.close())
+    await until(() => client.stats().listener.state === 'listening', 'a listener')
+    for (const value of ['one', 'two', 'three']) {
+      await other.set(id, 'grok_api_key', value)
+      await until(() => read.at(-1) === value, value)
+    }
+  },
+
+  async 'a slow callback finds what happened meanwhile in one event'({ t, client, addBusiness }) {
+    const id = await addBusiness()
+    const events = []
+    let release
+    const first = new Promise((resolve) => {
+      release = resolve
+    })
+    const watcher = client.watch({ businessId: id }, ({ kind, versions }) => {
+      if (kind !== 'changed') return
+      events.push(versions)
+      return events.length === 1 ? first : undefined
+    })
+    t.after(() => watcher.close())
+    await until(() => client.stats().listener.state === 'listening', 'a listener')
+    await client.set(id, 'grok_api_key', 'first')
+    await until(() => events.length === 1, 'the first event')
+    let last
+    for (let i = 0; i < 5; i++) last = await client.set(id, 'claude_api_key', `${i}`)
+    const witness = await watch(client, { businessId: id, names: ['gemini_api_key'] })
+    t.after(() => witness.watcher.close())
+    const gemini = await client.set(id, 'gemini_api_key', 'last')
+    await until(() => witness.changes().length === 1, 'the witness')
+    assert.equal(events.length, 1)
+    release()
+    await until(() => events.length === 2, 'the second event')
+    assert.deepEqual(events[1], { claude_api_key: last, gemini_api_key: gemini })
+  },
+
+  async 'a closed watcher is told nothing more'({ t, client, addBusiness }) {
+    const id = await addBusiness()
+    const [one, two] = [await watch(client, { businessId: id }), await watch(client, { businessId: id })]
+    t.after(() => two.watcher.close())
+    one.watcher.close()
+    one.watcher.close()
+    const before = one.events.length
+    await client.set(id, 'grok_api_key', 'x')
+    await until(() => two.changes().length === 1, 'the event')
+    assert.equal(one.events.length, before)
+  },
+
+  async 'a date that is due is told once'({ t, client, addBusiness, refused }) {
+    if (refused.includes('options')) return
+    const id = await addBusiness()
+    const expiresAt = new Date(Date.now() + 86_400_000)
+    await client.set(id, 'grok_api_key', 'x', { expiresAt })
+    await client.set(id, 'claude_api_key', 'x', { expiresAt: new Date(Date.now() + 30 * 86_400_000) })
+    const events = []
+    const watcher = client.watch({ businessId: id }, (event) => void events.push(event))
+    t.after(() => watcher.close())
+    const due = () => events.filter(({ kind }) => kind === 'due')
+    await until(() => due().length > 0, 'the date')
+    assert.deepEqual(due(), [
+      { kind: 'due', businessId: id, name: 'grok_api_key', dueAt: expiresAt, reason: 'expires' },
+    ])
+  },
+
+  'wrong arguments are thrown at once'({ client }) {
+    for (const [filter, callback] of [
+      [{}, undefined],
+      [{}, {}],
+      ['all', () => {}],
+      [{ business: 'x' }, () => {}],
+      [{ names: [] }, () => {}],
+      [{ businessId: 'sk_live_4711' }, () => {}],
+      [{ dueWithinMs: -1 }, () => {}],
+    ]) {
+      assert.throws(
+        () => client.watch(filter, callback),
+        ({ code, message }) => code === 'INVALID_ARGUMENT' && !message.includes('4711'),
+      )
+    }
+  },
+}

@@ -1,0 +1,63 @@
+// Runs suites against the packed package: node dev/test-packed.mjs FOLDER…, folders of __test__ whose *.suite.mjs it takes.
+//
+// Packs once, starts one server for the whole run, and fetches the runtimes before files run side by side.
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { environment, startCluster } from '../__test__/support/servers.mjs'
+import { root } from './binaries.mjs'
+import { installLocked, npm } from './node.mjs'
+
+/** A file of tests that takes longer hangs. */
+const LIMIT_MS = 900_000
+
+const files = process.argv.slice(2).flatMap(suites)
+const temporary = mkdtempSync(join(tmpdir(), 'app-secrets-tarball-'))
+let child
+let cluster
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+  process.on(signal, () => {
+    // A terminal's Ctrl-C reaches the child by itself.
+    if (signal !== 'SIGINT' || !process.stdin.isTTY) child?.kill(signal)
+  })
+}
+try {
+  installLocked(fileURLToPath(new URL('../__test__/runtimes/binaries/', import.meta.url)))
+  const tarball = process.env.APP_SECRETS_TEST_TARBALL ?? pack()
+  cluster = await startCluster(17)
+  const args = [
+    '--test',
+    `--test-timeout=${LIMIT_MS}`,
+    '--test-concurrency=2',
+    '--test-reporter=spec',
+    ...files,
+  ]
+  const env = {
+    ...process.env,
+    APP_SECRETS_TEST_TARBALL: tarball,
+    [environment]: JSON.stringify([cluster.description]),
+  }
+  child = spawn(process.execPath, args, { cwd: root, env, stdio: 'inherit' })
+  const [code] = await once(child, 'exit')
+  process.exitCode = code ?? 1
+} finally {
+  await cluster?.stop()
+  rmSync(temporary, { recursive: true, force: true })
+}
+
+function suites(name) {
+  const found = readdirSync(join(root, '__test__', name)).filter((file) => file.endsWith('.suite.mjs'))
+  if (!found.length) throw new Error(`__test__/${name} has no suite`)
+  return found.map((file) => `__test__/${name}/${file}`)
+}
+
+function pack() {
+  const [{ filename }] = JSON.parse(
+    npm(root, 'pack', '--json', '--ignore-scripts', '--pack-destination', temporary),
+  )
+  return join(temporary, filename)
+}

@@ -1,0 +1,57 @@
+// Structured events without values: `connect({ logger })`, or APP_SECRETS_LOG=debug, which writes them to stderr, a line of
+// JSON each. A logger has the methods of pino, of winston's child or of console: `debug`, `info`, `warn`, `error`, each
+// called with the event and a message.
+
+const args = require('./arguments.js')
+const { SecretsError } = require('./errors.js')
+
+const levels = ['debug', 'info', 'warn', 'error']
+
+/** A call that takes longer than this is worth a warning, in milliseconds. */
+const SLOW_MS = 1000
+
+/** What is the caller's fault or choice, and nobody's at three in the morning. */
+const expected = ['INVALID_ARGUMENT', 'UNKNOWN_SECRET', 'INVALID_VALUE', 'VERSION_CONFLICT', 'CLOSED']
+
+/** A function `(level, event, message)`, or null where nobody listens. */
+function loggerOf(logger, variable) {
+  if (!args.isAbsent(logger)) {
+    if (typeof logger !== 'object' && typeof logger !== 'function') {
+      throw args.wrong('logger', 'an object with debug, info, warn and error, such as console or pino()')
+    }
+    return (level, event, message) => {
+      try {
+        logger[level]?.(event, message)
+      } catch {
+        // A logger that fails is no reason for a read to fail.
+      }
+    }
+  }
+  if (variable === undefined) return null
+  const least = levels.indexOf(variable.toLowerCase())
+  if (least < 0) {
+    throw new SecretsError('CONFIG', `APP_SECRETS_LOG must be one of ${levels.join(', ')}`)
+  }
+  return (level, event, message) => {
+    if (levels.indexOf(level) < least) return
+    const line = { time: new Date().toISOString(), level, ...event, message }
+    process.stderr.write(`${JSON.stringify(line)}\n`)
+  }
+}
+
+/** Tells a logger of each call: the operation, how long it took and its code; never a name, an id or a value. */
+function observeWithLogger(log) {
+  return ({ op }) => {
+    const started = performance.now()
+    return (error) => {
+      const ms = Math.round((performance.now() - started) * 1000) / 1000
+      const code = error === null ? undefined : (error.code ?? 'UNKNOWN')
+      const event = code === undefined ? { op, ms } : { op, ms, code }
+      if (code !== undefined && !expected.includes(code)) log('error', event, `${op} failed`)
+      else if (ms > SLOW_MS) log('warn', event, `${op} was slow`)
+      else log('debug', event, op)
+    }
+  }
+}
+
+module.exports = { loggerOf, observeWithLogger }

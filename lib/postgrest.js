@@ -1,0 +1,2 @@
+class PostgrestTransport {}
+module.exports = { PostgrestTransport }

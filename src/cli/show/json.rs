@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::migrate::{
     Change, Finding, Migrated, Next, Plan, RolledBack, ScrubPlan, Scrubbed, Status, Verification,
 };
-use crate::store::Listed;
+use crate::secret::Listed;
 use crate::timestamp::Timestamp;
 
 const VERSION: i32 = 1;

@@ -34,11 +34,8 @@ const counters = [
     (stats) => stats.listener.reconnects,
   ],
 ]
-const gauges = [
-  ['app_secrets.cache.entries', '{secret}', 'Secrets in the cache', (stats) => stats.entries],
-  ['db.client.connection.count', '{connection}', 'Open connections', (stats) => stats.pool.connections],
-  ['db.client.connection.pending_requests', '{request}', 'Calls that wait', (stats) => stats.pool.waiting],
-]
+const pool = { 'db.client.connection.pool.name': 'app-secrets' }
+const connections = (state) => ({ ...pool, 'db.client.connection.state': state })
 
 /** Makes a span of each call of a client, and metrics of its `stats()`. Gives a function that ends it. */
 function instrument(secrets, options = {}) {
@@ -60,21 +57,31 @@ function instrument(secrets, options = {}) {
     }
   })
 
-  const made = [
-    ...counters.map(([name, unit, description, read]) => [
-      meter.createObservableCounter(name, { unit, description }),
-      read,
-    ]),
-    ...gauges.map(([name, unit, description, read]) => [
-      meter.createObservableGauge(name, { unit, description }),
-      read,
-    ]),
-  ]
+  const counted = counters.map(([name, unit, description, read]) => [
+    meter.createObservableCounter(name, { unit, description }),
+    read,
+  ])
+  const entries = meter.createObservableUpDownCounter('app_secrets.cache.entries', {
+    unit: '{secret}',
+    description: 'Secrets in the cache',
+  })
+  const open = meter.createObservableUpDownCounter('db.client.connection.count', {
+    unit: '{connection}',
+    description: 'Open connections by state',
+  })
+  const pending = meter.createObservableUpDownCounter('db.client.connection.pending_requests', {
+    unit: '{request}',
+    description: 'Calls that wait for a connection',
+  })
   const report = (result) => {
     const stats = secrets.stats()
-    for (const [instrument, read] of made) result.observe(instrument, read(stats))
+    for (const [instrument, read] of counted) result.observe(instrument, read(stats))
+    result.observe(entries, stats.entries)
+    result.observe(open, stats.pool.busy, connections('used'))
+    result.observe(open, stats.pool.idle, connections('idle'))
+    result.observe(pending, stats.pool.waiting, pool)
   }
-  const instruments = made.map(([instrument]) => instrument)
+  const instruments = [...counted.map(([instrument]) => instrument), entries, open, pending]
   meter.addBatchObservableCallback(report, instruments)
 
   return () => {

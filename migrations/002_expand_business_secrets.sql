@@ -1095,7 +1095,7 @@ begin
     end loop;
     if v_refusals <> '{}' then
         raise exception 'this database cannot be served as it is; nothing was changed. %', array_to_string(v_refusals, ' | ')
-            using errcode = 'AS007', hint = nullif(array_to_string(v_fixes, E'\n'), '');
+            using errcode = 'AS007', hint = coalesce(nullif(array_to_string(v_fixes, E'\n'), ''), 'Run `app-secrets doctor` for each of them.');
     end if;
 end $preflight$;
 
@@ -1198,8 +1198,9 @@ create table if not exists app_secrets.vault_rows (
     at timestamptz not null default now(),
     transaction_id xid8 not null default pg_current_xact_id()
 );
-create unique index if not exists vault_rows_cell on app_secrets.vault_rows (business_id, name, role) where role in ('current', 'previous');
-create index if not exists vault_rows_business on app_secrets.vault_rows (business_id) where role = 'former';
+-- A cell has one present and one earlier row, and any number of former ones.
+create unique index if not exists vault_rows_cell on app_secrets.vault_rows (
+    business_id, name, role, (case role when 'former' then vault_id else '00000000-0000-0000-0000-000000000000'::uuid end));
 
 create table if not exists app_secrets.audit_log (
     id bigint generated always as identity,
@@ -1308,7 +1309,6 @@ begin
         v_wanted -> 'access' ->> 'function', coalesce(nullif(v_path, ''), 'pg_catalog'))
     on conflict (id) do nothing;
 
-    execute format('lock table %s in share row exclusive mode', v_owner);
     execute format(
         'create table if not exists public.business_secrets (business_id uuid primary key references %s (%I) on delete cascade)',
         v_owner, v_key);
@@ -1857,8 +1857,7 @@ as $$
 begin
     delete from vault.secrets s using app_secrets.vault_rows r
     where s.id = r.vault_id and r.business_id = p_business_id and r.role in ('current', 'previous');
-    delete from app_secrets.vault_rows r where r.business_id = p_business_id and r.role in ('current', 'previous');
-    delete from app_secrets.vault_rows r where r.business_id = p_business_id and r.role = 'former';
+    delete from app_secrets.vault_rows r where r.business_id = p_business_id;
     delete from app_secrets.secret_versions v where v.business_id = p_business_id;
     delete from app_secrets.access_marks a where a.business_id = p_business_id;
     delete from app_secrets.leases l where l.business_id = p_business_id;
@@ -2283,6 +2282,9 @@ begin
 end$body$, v_settings.owner_key, v_names, v_new, v_old)
         else 'begin return null; end' end);
 
+    if app_secrets.sync_stands() then
+        return;
+    end if;
     execute format('lock table %s in share row exclusive mode', v_owner);
     execute format('create or replace trigger zz_app_secrets_reap after delete on %s for each row '
         'execute function app_secrets.reap_business(%L)', v_owner, v_settings.owner_key);
@@ -2306,6 +2308,37 @@ end$body$, v_settings.owner_key, v_names, v_new, v_old)
         drop trigger if exists zz_app_secrets_sync on public.business_secrets;
         drop trigger if exists zz_app_secrets_sync_all on public.business_secrets;
     end if;
+    execute format('comment on function app_secrets.mirror_to_sealed() is %L', app_secrets.sync_wanted());
+end $$;
+
+-- What the triggers of the sync are made from, in one line.
+create or replace function app_secrets.sync_wanted() returns text
+    language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select format('app-secrets sync of %s (%I): %s', s.owner_table, s.owner_key, coalesce((
+            select string_agg(format('%s from %I', c.name, c.legacy_column), ', ' order by c.position)
+            from app_secrets.catalogue c where c.legacy_state in ('synced', 'filled')), 'nothing'))
+        from app_secrets.settings s);
+end $$;
+
+-- Whether those triggers stand as they are wanted: then nothing has to lock the owner table.
+create or replace function app_secrets.sync_stands() returns boolean
+    language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_owner constant regclass := (select s.owner_table::regclass from app_secrets.settings s);
+    v_on constant boolean := exists (select from app_secrets.catalogue c where c.legacy_state in ('synced', 'filled'));
+begin
+    return obj_description(to_regprocedure('app_secrets.mirror_to_sealed()'), 'pg_proc') is not distinct from app_secrets.sync_wanted()
+        and (
+            select count(*) from pg_trigger t
+            where t.tgenabled = 'O' and (t.tgrelid, t.tgname) in (
+                (v_owner, 'zz_app_secrets_reap'), (v_owner, 'zz_app_secrets_sync'), (v_owner, 'zz_app_secrets_sync_update'),
+                ('public.business_secrets'::regclass, 'aa_app_secrets_lock'),
+                ('public.business_secrets'::regclass, 'zz_app_secrets_sync'),
+                ('public.business_secrets'::regclass, 'zz_app_secrets_sync_all'))) = case when v_on then 6 else 1 end;
 end $$;
 
 -- All of it. DDL takes the owner table first, then ours, and waits for less than deadlock_timeout at a time, so that no
@@ -2317,7 +2350,7 @@ declare
     v_make text;
 begin
     perform pg_advisory_xact_lock(hashtextextended('app_secrets.migrations', 0));
-    perform app_secrets.lock_tables('share row exclusive', 'access exclusive');
+    perform app_secrets.lock_tables(case when not app_secrets.sync_stands() then 'share row exclusive' end, 'access exclusive');
     perform app_secrets.make_columns();
     perform app_secrets.make_sync();
     perform app_secrets.make_sealing();
@@ -2330,7 +2363,7 @@ begin
     end loop;
 end $$;
 
--- Locks the owner table, then business_secrets, each as told. Whoever waits for both could meet a writer that holds
+-- Locks the owner table (NULL: not at all), then business_secrets, each as told. Whoever waits for both could meet a writer that holds
 -- one and wants the other: it waits for less than deadlock_timeout, lets go and tries again.
 create or replace function app_secrets.lock_tables(p_owner_mode text, p_mode text) returns void
     language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '200ms'
@@ -2340,7 +2373,9 @@ declare
 begin
     for v_attempt in 1 .. 100 loop
         begin
-            execute format('lock table %s in %s mode', v_owner, p_owner_mode);
+            if p_owner_mode is not null then
+                execute format('lock table %s in %s mode', v_owner, p_owner_mode);
+            end if;
             execute format('lock table public.business_secrets in %s mode', p_mode);
             return;
         exception when lock_not_available then

@@ -28,6 +28,7 @@
 //! | scope | The names that a login may read or write. |
 //! | lease | The right to be the only one that renews a secret, for a while. |
 
+pub mod admin;
 mod cache;
 pub mod catalogue;
 #[cfg(feature = "cli")]
@@ -36,9 +37,9 @@ pub mod client;
 pub mod config;
 pub mod doctor;
 pub mod error;
-pub mod migrate;
 pub mod name;
 mod pool;
+mod queries;
 mod secret;
 mod stats;
 mod store;

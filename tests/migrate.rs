@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use app_secrets::migrate::{Admin, Control, Event, MigrateOptions, Next, Stopper};
+use app_secrets::admin::{Admin, Control, Event, MigrateOptions, Next, Stopper};
 use app_secrets::{Code, Config, Options};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 use support::proxy::Proxy;
@@ -253,7 +253,7 @@ async fn a_checksum_is_kept_of_what_was_applied() {
         .await
         .unwrap();
     for row in rows {
-        let file = app_secrets::migrate::File::of_version(row.get(0)).unwrap();
+        let file = app_secrets::admin::File::of_version(row.get(0)).unwrap();
         assert_eq!(row.get::<String, _>(1), file.checksum());
     }
     database.drop().await;

@@ -4,7 +4,7 @@ import { cli, cliEnds, cliJson, startCli } from '../support/cli.mjs'
 import { freshDatabase, onEachMajor } from '../support/cluster.mjs'
 import { assertIntact, assertSynced, differences } from '../support/invariants.mjs'
 import { addBusiness, clear, updateLegacy } from '../support/secrets.mjs'
-import { startCluster, TestCluster } from '../support/servers.mjs'
+import { majors, startCluster, TestCluster } from '../support/servers.mjs'
 import { transactionPooler } from '../support/transaction-pooler.mjs'
 import { until, untilBlocked } from '../support/wait.mjs'
 
@@ -233,6 +233,35 @@ test('status lists the statements that still name a plaintext column, without th
   assert.match(stdout, /1 +postgres +update public\.businesses set grok_api_key = \$1 where name = \$2/)
   assert.doesNotMatch(stdout, /sk-marker/)
 })
+
+for (const major of majors) {
+  test(`status never lists our own statements (PostgreSQL ${major})`, async (t) => {
+    const own = await startCluster(major, { settings: { shared_preload_libraries: 'pg_stat_statements' } })
+    const db = await new TestCluster(own.description).freshDatabase(t, { migratedTo: 0, legacyData: true })
+    // After the database's own end, which wants the server.
+    t.after(() => own.stop())
+    await db.query('create extension pg_stat_statements with schema extensions', [], 'supabase_admin')
+    for (const args of [
+      ['migrate', '--dry-run'],
+      ['migrate'],
+      ['verify'],
+      ['doctor'],
+      ['status'],
+      ['migrate', '--reapply'],
+      ['migrate', '--drop-legacy', `--yes-drop-plaintext=${db.name}`],
+      ['rollback'],
+      ['status'],
+    ]) {
+      await cliEnds(0, db, args)
+    }
+    const listed = async () => (await cliJson(db, ['status'])).legacyStatements.map(({ text }) => text)
+    assert.deepEqual(await listed(), [])
+    // Of the app's, those that name our objects too.
+    const join = `select b.grok_api_key from public.businesses b join public.business_secrets s on s.business_id = b.id`
+    await db.query(join)
+    assert.deepEqual(await listed(), [join])
+  })
+}
 
 async function backfillHasBegun(db) {
   await until(async () => {

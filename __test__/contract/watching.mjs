@@ -63,8 +63,10 @@ export const watching = {
     await until(() => witness.changes().length === 1, 'the witness')
     assert.equal(events.length, 1)
     release()
-    await until(() => events.length === 2, 'the second event')
-    assert.deepEqual(events[1], { claude_api_key: last, gemini_api_key: gemini })
+    await until(() => events.some(({ gemini_api_key }) => gemini_api_key), 'what came meanwhile')
+    assert.deepEqual(Object.assign({}, ...events.slice(1)), { claude_api_key: last, gemini_api_key: gemini })
+    // One that is polled may have had its answer under way.
+    assert.ok(events.length <= 3, `${events.length} events of seven writes`)
   },
 
   async 'a closed watcher is told nothing more'({ t, client, addBusiness }) {

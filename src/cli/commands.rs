@@ -10,10 +10,10 @@ use super::exit::Exit;
 use super::progress::Display;
 use super::show::{doctor, json, migration};
 use super::signals::Signals;
+use crate::admin::{Control, Dropped, MigrateOptions};
 use crate::catalogue::SecretName;
 use crate::doctor::Level;
 use crate::error::{Error, Result};
-use crate::migrate::{Control, Dropped, MigrateOptions};
 use crate::value;
 
 impl Context<'_> {

@@ -24,9 +24,9 @@ use self::exit::Exit;
 use self::show::json;
 use self::signals::Signals;
 use self::terminal::Terminal;
+use crate::admin::{ADMIN_URL_VARIABLE, Admin};
 use crate::config::{Config, Options, Pooler};
 use crate::error::{Error, Result};
-use crate::migrate::{ADMIN_URL_VARIABLE, Admin};
 
 /// Runs a command line, program name first, on this process's streams. Gives the exit code.
 pub async fn run(arguments: Vec<String>) -> i32 {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::show::{count, duration, plural};
-use crate::migrate::{Event, File, Progress};
+use crate::admin::{Event, File, Progress};
 
 /// Between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(5);

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::exit::Exit;
 use super::progress::Display;
-use crate::migrate::Stopper;
+use crate::admin::Stopper;
 
 /// What a signal is to stop, while there is something.
 #[derive(Clone, Default)]

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{Patient, Report, Verdict, shipped, some};
+use crate::admin::LAST_BEFORE_CONTRACT;
 use crate::error::Result;
-use crate::migrate::LAST_BEFORE_CONTRACT;
-use crate::store::admin::access::{self, Function, Policy};
+use crate::queries::access::{self, Function, Policy};
 
 const REAPPLY: &str = "see what was changed and why; then `app-secrets migrate --reapply` puts ours back";
 

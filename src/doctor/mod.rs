@@ -3,16 +3,17 @@
 
 mod access;
 mod connection;
+mod logs;
 mod shipped;
 mod storage;
 
 use sqlx::postgres::PgConnection;
 
+use crate::admin::{Admin, LAST_BEFORE_CONTRACT};
 use crate::config::{Config, Pooler};
 use crate::error::Result;
-use crate::migrate::{Admin, LAST_BEFORE_CONTRACT};
-use crate::store::admin::ledger::{self, Applied};
-use crate::store::admin::session;
+use crate::queries::ledger::{self, Applied};
+use crate::queries::session;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -147,7 +148,7 @@ impl Admin {
             storage::cells(&mut report, &mut patient).await;
         }
         storage::publications(&mut report, &mut patient).await;
-        connection::logs(&mut report, &mut patient).await;
+        logs::logs(&mut report, &mut patient).await;
         Ok(report)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::migrate::FILES;
+use crate::admin::FILES;
 
 /// A function as it is shipped.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

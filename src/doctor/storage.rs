@@ -1,11 +1,11 @@
 //! Ledger, Vault, plaintext, cells, triggers, publications.
 
 use super::{Level, Patient, Report, Verdict, some};
+use crate::admin::{CONTRACT, FILES, File, Finding, triggers as shipped_triggers};
 use crate::catalogue::SecretName;
 use crate::error::Result;
-use crate::migrate::{CONTRACT, FILES, File, Finding, triggers as shipped_triggers};
-use crate::store::admin::server::{self, Canary};
-use crate::store::admin::{inspect, ledger as applied_files, pages, proof};
+use crate::queries::server::{self, Canary};
+use crate::queries::{inspect, ledger as applied_files, pages, proof};
 
 pub(super) fn ledger(report: &mut Report, patient: &Patient) {
     let verdict = drift(patient);
@@ -311,7 +311,7 @@ async fn published(patient: &mut Patient) -> Result<Verdict> {
     }
     let is_heard =
         found.iter().any(|(name, table)| name == "supabase_realtime" && table == "public.business_secrets");
-    if patient.has(crate::migrate::LAST_BEFORE_CONTRACT)
+    if patient.has(crate::admin::LAST_BEFORE_CONTRACT)
         && !is_heard
         && server::has_realtime(&mut patient.connection).await?
     {

@@ -12,9 +12,9 @@ use super::answer::Answer;
 use super::options::{boolean, text, whole};
 use super::thread::{Reporter, Thread, Work};
 use super::{js, outbox};
+use crate::admin::{Admin, Control, MigrateOptions};
 use crate::config::{Config, Options};
 use crate::error::{Error, Result};
-use crate::migrate::{Admin, Control, MigrateOptions};
 
 /// `admin(op, options, callback, onProgress)`: `op` is `migrate`, `status`, `verify` or `doctor`. Tells `callback(null, json)`,
 /// and `onProgress(json)` of each event of a migration.

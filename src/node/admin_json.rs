@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::admin::{Blocker, ColumnProof, Event, Finding, Migrated, Status, Verification};
 use crate::doctor::Report;
-use crate::migrate::{Blocker, ColumnProof, Event, Finding, Migrated, Status, Verification};
 use crate::timestamp::Timestamp;
 
 fn time(at: Option<Timestamp>) -> Value {
@@ -52,7 +52,7 @@ pub(super) fn migrated(outcome: &Migrated) -> Value {
 }
 
 pub(super) fn status(status: &Status) -> Value {
-    let file = |file: &crate::migrate::FileStatus| {
+    let file = |file: &crate::admin::FileStatus| {
         json!({
             "version": file.version,
             "file": file.file,

@@ -1,7 +1,6 @@
 //! The database contract: the only SQL of the client, and what its answers mean.
 //! Knows nothing of pools, deadlines or retries.
 
-pub(crate) mod admin;
 mod connect;
 mod decode;
 mod errors;

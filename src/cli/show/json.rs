@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::doctor::{Level, Report};
-use crate::error::Error;
-use crate::migrate::{
+use crate::admin::{
     Change, Finding, Migrated, Next, Plan, RolledBack, ScrubPlan, Scrubbed, Status, Verification,
 };
+use crate::doctor::{Level, Report};
+use crate::error::Error;
 use crate::secret::Listed;
 use crate::timestamp::Timestamp;
 
@@ -62,7 +62,7 @@ pub(in crate::cli) fn status(status: &Status) -> Value {
         })
     });
     let statements = status.statements.as_ref().map(|statements| {
-        let one = |s: &crate::migrate::Statement| json!({ "user": s.user, "calls": s.calls, "text": s.text });
+        let one = |s: &crate::admin::Statement| json!({ "user": s.user, "calls": s.calls, "text": s.text });
         statements.iter().map(one).collect::<Vec<_>>()
     });
     json!({
@@ -84,7 +84,7 @@ fn finding(finding: &Finding) -> Value {
 
 pub(in crate::cli) fn verification(found: &Verification) -> Value {
     let columns = found.columns.as_ref().map(|columns| {
-        let one = |column: &crate::migrate::ColumnProof| {
+        let one = |column: &crate::admin::ColumnProof| {
             json!({
                 "name": column.name,
                 "plaintext": column.legacy_values,

@@ -1,7 +1,7 @@
 //! Text of status, verify, migrate, rollback, scrub and history.
 
 use super::{bytes, count, duration, moment, plural, printable, table};
-use crate::migrate::{
+use crate::admin::{
     CONTRACT, Change, FileState, FileStatus, Finding, Migrated, Next, PageSearch, Plan, RolledBack,
     ScrubPlan, Scrubbed, Status, Verification,
 };

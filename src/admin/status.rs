@@ -5,10 +5,10 @@ use super::apply::refuse_newer;
 use super::files::{CONTRACT, FILES, LAST_BEFORE_CONTRACT};
 use crate::catalogue::SecretName;
 use crate::error::Result;
-use crate::store::admin::backfill::{self, Direction};
-use crate::store::admin::ledger::{self, Applied};
-use crate::store::admin::statements::{self, Statement};
-use crate::store::admin::{inspect, proof};
+use crate::queries::backfill::{self, Direction};
+use crate::queries::ledger::{self, Applied};
+use crate::queries::statements::{self, Statement};
+use crate::queries::{inspect, proof};
 use crate::timestamp::Timestamp;
 
 /// Where the migration stands.

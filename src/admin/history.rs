@@ -5,8 +5,8 @@ use uuid::Uuid;
 use super::Admin;
 use crate::catalogue::SecretName;
 use crate::error::{Error, Result};
-use crate::store::admin::history::{self, Change};
-use crate::store::admin::ledger;
+use crate::queries::history::{self, Change};
+use crate::queries::ledger;
 
 impl Admin {
     /// The latest changes, newest first: of all businesses or of one, of all secrets or of one.

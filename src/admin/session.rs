@@ -11,7 +11,7 @@ use super::event::{Control, Event, list};
 use super::{Admin, Blocker};
 use crate::config::{Config, Pooler};
 use crate::error::{Error, Result};
-use crate::store::admin::{AdminFault, Answer, session};
+use crate::queries::{AdminFault, Answer, session};
 
 /// Below the lock timeout of a second, so that a blocker is seen before it has had its way.
 const LOOK: Duration = Duration::from_millis(200);
@@ -171,7 +171,11 @@ impl Watcher {
     }
 
     fn gave_up(&self, what: &str, waited: Duration) -> Error {
-        let by = if self.seen.is_empty() { "somebody who was not seen".to_owned() } else { list(&self.seen) };
+        let by = if self.seen.is_empty() {
+            "a session that could not be identified".to_owned()
+        } else {
+            list(&self.seen)
+        };
         Error::LockTimeout(format!(
             "{what} was held up for {:.0} s by {by}. End that session or wait for it, then run this again: it goes on \
              where it stopped",

@@ -6,11 +6,13 @@ use uuid::Uuid;
 
 use super::{Answer, session};
 
-const FILL: &str = "select businesses, secrets, waiting, finished from app_secrets.backfill_batch($1)";
-const RESTORE: &str = "select businesses, secrets, waiting, finished from app_secrets.restore_batch($1)";
+const FILL: &str =
+    "select /* app-secrets */ businesses, secrets, waiting, finished from app_secrets.backfill_batch($1)";
+const RESTORE: &str =
+    "select /* app-secrets */ businesses, secrets, waiting, finished from app_secrets.restore_batch($1)";
 
 const TOTALS: &str = "
-    select t.total,
+    select /* app-secrets */ t.total,
         coalesce((
             select case when p.finished then t.total
                 else (select pg_catalog.count(*) from public.businesses b where b.id <= p.last_id) end
@@ -20,11 +22,11 @@ const TOTALS: &str = "
 
 // Waits for a business that the batches had to leave out, so that whoever holds it can be seen.
 const WAIT_TO_FILL: &str = "
-    select from public.businesses b
+    select /* app-secrets */ from public.businesses b
     where b.id = any (array(select f.id from app_secrets.businesses_to_fill(1) as f(id)))
     for key share";
 const WAIT_TO_RESTORE: &str = "
-    select from public.businesses b
+    select /* app-secrets */ from public.businesses b
     where b.id = any (array(
         select c.id from public.businesses c where app_secrets.legacy_cells_to_restore(c.id) is not null limit 1))
     for no key update";
@@ -38,7 +40,7 @@ const IS_RESTORING: &str = "
     select exists (select from app_secrets.backfill_progress p where p.phase = 'restore')";
 
 const TOO_LONG: &str = "
-    select b.id, c.name
+    select /* app-secrets */ b.id, c.name
     from public.businesses b
     cross join lateral (values
         ('gemini_api_key', b.gemini_api_key::text), ('grok_api_key', b.grok_api_key::text),
@@ -50,7 +52,7 @@ const TOO_LONG: &str = "
     order by b.id
     limit 10";
 const PLAINTEXT: &str = "
-    select pg_catalog.count(*), coalesce(pg_catalog.sum(c.filled), 0)::bigint
+    select /* app-secrets */ pg_catalog.count(*), coalesce(pg_catalog.sum(c.filled), 0)::bigint
     from (
         select pg_catalog.num_nonnulls(
             nullif(pg_catalog.btrim(b.gemini_api_key::text), ''), nullif(pg_catalog.btrim(b.grok_api_key::text), ''),

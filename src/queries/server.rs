@@ -12,12 +12,51 @@ const TLS: &str =
     "select s.ssl, s.version from pg_catalog.pg_stat_ssl s where s.pid = pg_catalog.pg_backend_pid()";
 const CLOCK: &str = "select (extract(epoch from pg_catalog.clock_timestamp()) * 1000)::bigint";
 
+/// What goes for a login without settings of its own. Where our own login was given one, what goes for the others
+/// cannot be seen from here, and the server's default is assumed.
 const LOG_SETTINGS: &str = "
-    select s.name, coalesce(pg_catalog.current_setting(s.name, true), '')
+    select s.name, coalesce(
+        case when p.source in ('user', 'database user') then p.boot_val end,
+        pg_catalog.current_setting(s.name, true), '')
     from pg_catalog.unnest(array['log_statement', 'log_min_duration_statement', 'log_min_duration_sample',
-        'log_transaction_sample_rate', 'log_parameter_max_length', 'log_parameter_max_length_on_error', 'pgaudit.log',
-        'pgaudit.log_parameter', 'auto_explain.log_min_duration', 'auto_explain.log_parameter_max_length',
-        'auto_explain.log_nested_statements', 'auto_explain.sample_rate']) as s(name)";
+        'log_statement_sample_rate', 'log_transaction_sample_rate', 'log_parameter_max_length',
+        'log_parameter_max_length_on_error', 'debug_print_plan', 'pgaudit.log', 'pgaudit.log_parameter',
+        'auto_explain.log_min_duration', 'auto_explain.log_parameter_max_length', 'auto_explain.log_verbose',
+        'auto_explain.log_nested_statements', 'auto_explain.sample_rate']) as s(name)
+    left join pg_catalog.pg_settings p on p.name = s.name";
+
+const LOG_SERVER: &str = "
+    select pg_catalog.current_setting('server_version_num')::int / 10000,
+        pg_catalog.quote_ident(pg_catalog.current_database())";
+
+/// The logins that can write a secret, in plaintext or sealed, with what each was given in place of the server's and
+/// the database's settings; what goes for this database comes last, and wins. Superusers are the platform's own.
+const LOGINS: &str = "
+    with writers as materialized (
+        select r.oid
+        from pg_catalog.pg_roles r
+        where exists (
+                select from pg_catalog.unnest(array['public.businesses', 'public.business_secrets']) as t(name)
+                where pg_catalog.has_any_column_privilege(
+                    r.oid, pg_catalog.to_regclass(t.name), 'insert, update'))
+            or exists (
+                select from pg_catalog.pg_proc p
+                where p.pronamespace = 'public'::pg_catalog.regnamespace and p.proname = 'set_business_secrets'
+                    and pg_catalog.has_function_privilege(r.oid, p.oid, 'execute'))
+    )
+    select r.rolname::text, pg_catalog.quote_ident(r.rolname), array(
+        select c.setting
+        from pg_catalog.pg_db_role_setting s
+        cross join pg_catalog.unnest(s.setconfig) as c(setting)
+        left join pg_catalog.pg_database d on d.oid = s.setdatabase
+        where s.setrole = r.oid and (s.setdatabase = 0 or d.datname = pg_catalog.current_database())
+        order by s.setdatabase)
+    from pg_catalog.pg_roles r
+    where r.rolcanlogin and (
+        r.rolname = session_user
+        or (not r.rolsuper and exists (
+            select from writers w where pg_catalog.pg_has_role(r.oid, w.oid, 'member'))))
+    order by r.rolname";
 
 const VAULT: &str = "
     select (select e.extversion from pg_catalog.pg_extension e where e.extname = 'supabase_vault'),
@@ -93,26 +132,48 @@ pub(crate) async fn clock(connection: &mut PgConnection) -> Answer<i64> {
     Ok(connection.fetch_one(CLOCK).await?.try_get(0)?)
 }
 
-/// What logins are given instead of the server's and the database's settings, by login and name, as it was written
-/// down; what goes for this database comes last, and wins.
-const LOGIN_SETTINGS: &str = "
-    select r.rolname::text, pg_catalog.split_part(c.setting, '=', 1),
-        pg_catalog.substr(c.setting, pg_catalog.strpos(c.setting, '=') + 1)
-    from pg_catalog.pg_db_role_setting s
-    join pg_catalog.pg_roles r on r.oid = s.setrole
-    cross join pg_catalog.unnest(s.setconfig) as c(setting)
-    left join pg_catalog.pg_database d on d.oid = s.setdatabase
-    where r.rolcanlogin and (s.setdatabase = 0 or d.datname = pg_catalog.current_database())
-    order by r.rolname, s.setdatabase";
-
-pub(crate) async fn login_settings(connection: &mut PgConnection) -> Answer<Vec<(String, String, String)>> {
-    let rows = connection.fetch_all(LOGIN_SETTINGS).await?;
-    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
+/// The settings that decide what the server logs.
+#[derive(Debug)]
+pub(crate) struct LogSettings {
+    /// The server's major version.
+    pub(crate) major: i32,
+    /// The database's name, quoted for SQL.
+    pub(crate) database: String,
+    /// By name; empty where the server does not know one.
+    pub(crate) values: Vec<(String, String)>,
 }
 
-/// Settings by name; empty where the server does not know one.
-pub(crate) async fn log_settings(connection: &mut PgConnection) -> Answer<Vec<(String, String)>> {
-    pairs(&connection.fetch_all(LOG_SETTINGS).await?)
+/// A login that can write secrets.
+#[derive(Debug)]
+pub(crate) struct Login {
+    pub(crate) name: String,
+    /// Quoted for SQL.
+    pub(crate) quoted: String,
+    /// Its own settings; the last of a name wins.
+    pub(crate) settings: Vec<(String, String)>,
+}
+
+pub(crate) async fn log_settings(connection: &mut PgConnection) -> Answer<LogSettings> {
+    let row = connection.fetch_one(LOG_SERVER).await?;
+    let values = pairs(&connection.fetch_all(LOG_SETTINGS).await?)?;
+    Ok(LogSettings { major: row.try_get(0)?, database: row.try_get(1)?, values })
+}
+
+pub(crate) async fn logins(connection: &mut PgConnection) -> Answer<Vec<Login>> {
+    let rows = connection.fetch_all(LOGINS).await?;
+    let login = |row: &PgRow| {
+        let settings: Vec<String> = row.try_get(2)?;
+        let pair = |setting: &String| {
+            let (name, value) = setting.split_once('=').unwrap_or((setting, ""));
+            (name.to_owned(), value.to_owned())
+        };
+        Ok(Login {
+            name: row.try_get(0)?,
+            quoted: row.try_get(1)?,
+            settings: settings.iter().map(pair).collect(),
+        })
+    };
+    rows.iter().map(login).collect()
 }
 
 pub(crate) async fn vault(connection: &mut PgConnection) -> Answer<Vault> {
@@ -175,7 +236,7 @@ pub(crate) async fn plaintext_values(connection: &mut PgConnection, columns: &[S
     let filled: Vec<String> =
         columns.iter().map(|name| format!("nullif(pg_catalog.btrim(b.{name}::text), '')")).collect();
     let sql = format!(
-        "select coalesce(pg_catalog.sum(pg_catalog.num_nonnulls({})), 0)::bigint from public.businesses b",
+        "select /* app-secrets */ coalesce(pg_catalog.sum(pg_catalog.num_nonnulls({})), 0)::bigint from public.businesses b",
         filled.join(", ")
     );
     Ok(connection.fetch_one(sqlx::query(AssertSqlSafe(sql))).await?.try_get(0)?)

@@ -21,7 +21,7 @@ impl AdminFault {
     pub(crate) fn into_error(self) -> Error {
         match self {
             Self::Busy => {
-                Error::LockTimeout("another transaction held it for too long; run this again".into())
+                Error::LockTimeout("Another transaction held a lock for too long. Run this again".into())
             }
             Self::Cancelled => Error::Timeout { what: "the statement was cancelled on the server".into() },
             Self::Other(error) => error,
@@ -66,6 +66,12 @@ fn in_its_words(server: &PgDatabaseError) -> Option<Error> {
     Some(match code {
         "AS006" => Error::VerificationFailed(ours()),
         "AS007" => Error::Refused(ours()),
+        // Without a policy's filter nothing is hidden from us: `row_security` is off, see the session's settings.
+        "42501" if message.contains("row-level security") => Error::Refused(format!(
+            "row level security would hide rows from this login ({message}), so nothing could be proved of all of them. \
+             Connect as a role with BYPASSRLS (`postgres` on Supabase has it), or let the owner run: alter table … no \
+             force row level security"
+        )),
         "42501" => Error::PermissionDenied {
             sqlstate: code.to_owned(),
             remedy: "connect as the migration role (ADMIN_DATABASE_URL; `postgres` on Supabase), which owns \

@@ -43,7 +43,7 @@ const FILES: &str = "
 /// value is decrypted anew for each chunk, which costs little beside the search through it, and a chunk is read by the
 /// row that it is searched in.
 const SEARCH: &str = "
-    with cells as (
+    with /* app-secrets */ cells as (
         select s.business_id, c.name, c.reference
         from public.business_secrets s
         cross join lateral (values

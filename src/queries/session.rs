@@ -8,13 +8,25 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::store::{ConnectFault, connect_options};
 
-/// A statement may take as long as it has to, a lock may not: others queue behind who waits for one.
+/// What the role or the database may have set and a migration cannot live with. A statement and a transaction may take
+/// as long as they have to, and the session that watches is idle most of the time; a lock may not be waited for long,
+/// since others queue behind who waits for one. With `row_security` off, a statement that a policy would hide rows from
+/// fails instead of seeing fewer of them.
 const SETTINGS: &str = "
-    select pg_catalog.set_config('statement_timeout', '0', false),
+    select /* app-secrets */ pg_catalog.set_config('statement_timeout', '0', false),
         pg_catalog.set_config('idle_in_transaction_session_timeout', '0', false),
+        pg_catalog.set_config('idle_session_timeout', '0', false),
         pg_catalog.set_config('lock_timeout', '900ms', false),
         pg_catalog.set_config('default_transaction_isolation', 'read committed', false),
-        pg_catalog.set_config('default_transaction_read_only', 'off', false)";
+        pg_catalog.set_config('default_transaction_read_only', 'off', false),
+        pg_catalog.set_config('default_transaction_deferrable', 'off', false),
+        pg_catalog.set_config('row_security', 'off', false)";
+
+/// Those that older servers do not have. A statement of its own: the timeout of a statement has to be off before it.
+const NEWER_SETTINGS: &str = "
+    select /* app-secrets */ pg_catalog.set_config(s.name, '0', false)
+    from pg_catalog.pg_settings s
+    where s.name = 'transaction_timeout'";
 
 /// Where the server can: a backend whose client was killed ends soon, and with it the migrator's lock.
 const NOTICE_LOST_CLIENT: &str = "set client_connection_check_interval = '2s'";
@@ -83,6 +95,7 @@ pub(crate) async fn open(config: &Config, application: &str) -> Result<PgConnect
 
 async fn settle(connection: &mut PgConnection) -> Answer<()> {
     connection.execute(sqlx::raw_sql(SETTINGS)).await?;
+    connection.execute(sqlx::raw_sql(NEWER_SETTINGS)).await?;
     // Only Linux servers can; elsewhere the lock goes when the connection's end is noticed.
     let _ = connection.execute(sqlx::raw_sql(NOTICE_LOST_CLIENT)).await;
     Ok(())

@@ -12,8 +12,8 @@ use super::files::CONTRACT;
 use super::session::{Halt, Manner};
 use crate::catalogue::SecretName;
 use crate::error::{Error, Result};
-use crate::store::admin::pages::{self, PageSearch};
-use crate::store::admin::{inspect, ledger};
+use crate::queries::pages::{self, PageSearch};
+use crate::queries::{inspect, ledger};
 
 /// `business_secrets` held Google's tokens in clear until 003, the planner's samples a few values of every column.
 const TABLES: [&str; 3] = ["public.businesses", "public.business_secrets", "pg_catalog.pg_statistic"];

@@ -8,7 +8,7 @@ use super::apply::MigrateOptions;
 use super::event::{Control, Event, Progress};
 use super::session::{Halt, Manner, Session};
 use crate::error::Error;
-use crate::store::admin::backfill::{self, Direction};
+use crate::queries::backfill::{self, Direction};
 
 /// A writer of keys waits for the batch that is running, so batches that take longer are made smaller.
 const LONGEST_BATCH: Duration = Duration::from_millis(400);

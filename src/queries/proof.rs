@@ -8,12 +8,12 @@ use super::Answer;
 use crate::timestamp::Timestamp;
 
 const COLUMNS: &str = "
-    select name, legacy_values, sealed_values, mismatched, sample_business_ids
+    select /* app-secrets */ name, legacy_values, sealed_values, mismatched, sample_business_ids
     from app_secrets.verify_legacy()";
 
 /// Every sealed cell, once: `name` says whose Vault row it must be.
 const CELLS: &str = "
-    with cells as (
+    with /* app-secrets */ cells as (
         select s.business_id, c.name, c.reference,
             'business_secrets/' || s.business_id || '/' || c.name as vault_name
         from public.business_secrets s

@@ -11,9 +11,9 @@ use super::event::{Control, Event};
 use super::files::{CONTRACT, FILES, File, LAST_BEFORE_CONTRACT, Step};
 use super::session::{Halt, Manner, Session};
 use crate::error::{Error, Result};
-use crate::store::admin::backfill::Direction;
-use crate::store::admin::ledger::{self, Applied};
-use crate::store::admin::{self, session};
+use crate::queries::backfill::Direction;
+use crate::queries::ledger::{self, Applied};
+use crate::queries::{self, session};
 
 /// How to migrate.
 #[derive(Debug, Clone)]
@@ -137,8 +137,8 @@ impl Admin {
         let columns = ledger::legacy_columns(&mut connection).await?;
         let is_whole = columns.is_some_and(|columns| columns.len() == super::LEGACY_COLUMNS);
         if is_whole {
-            (plan.businesses, plan.plaintext_values) = admin::backfill::plaintext(&mut connection).await?;
-            for (business, name) in admin::backfill::too_long(&mut connection).await? {
+            (plan.businesses, plan.plaintext_values) = queries::backfill::plaintext(&mut connection).await?;
+            for (business, name) in queries::backfill::too_long(&mut connection).await? {
                 plan.warnings
                     .push(format!("{name} of {business} has more than the 65,536 bytes that can be sealed"));
             }

@@ -22,11 +22,11 @@ pub use self::scrub::{Rewrite, Rotation, ScrubPlan, Scrubbed};
 pub use self::status::{FileState, FileStatus, Next, Status};
 pub use self::verify::Verification;
 pub(crate) use self::verify::triggers;
-pub use crate::store::admin::history::Change;
-pub use crate::store::admin::pages::PageSearch;
-pub use crate::store::admin::proof::{ColumnProof, Finding, LegacyWrites};
-pub use crate::store::admin::session::Blocker;
-pub use crate::store::admin::statements::Statement;
+pub use crate::queries::history::Change;
+pub use crate::queries::pages::PageSearch;
+pub use crate::queries::proof::{ColumnProof, Finding, LegacyWrites};
+pub use crate::queries::session::Blocker;
+pub use crate::queries::statements::Statement;
 
 use crate::config::Config;
 

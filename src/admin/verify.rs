@@ -3,8 +3,8 @@
 use super::Admin;
 use super::files::{CONTRACT, LAST_BEFORE_CONTRACT};
 use crate::error::{Error, Result};
-use crate::store::admin::ledger::{self, Applied};
-use crate::store::admin::proof::{self, ColumnProof, Finding, LegacyWrites};
+use crate::queries::ledger::{self, Applied};
+use crate::queries::proof::{self, ColumnProof, Finding, LegacyWrites};
 
 /// What a verification found. Counts and ids only.
 #[derive(Debug, Clone)]
@@ -129,7 +129,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::migrate::FILES;
+    use crate::admin::FILES;
     use crate::timestamp::Timestamp;
 
     fn applied(versions: &[i32]) -> Vec<Applied> {

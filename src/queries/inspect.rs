@@ -5,7 +5,7 @@ use sqlx::{Executor, Row};
 
 use super::Answer;
 
-const BUSINESSES: &str = "select pg_catalog.count(*) from public.businesses";
+const BUSINESSES: &str = "select /* app-secrets */ pg_catalog.count(*) from public.businesses";
 const REWRITTEN: &str = "
     select
         coalesce(pg_catalog.bool_and(m.plaintext_filenode is distinct from

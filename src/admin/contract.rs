@@ -12,8 +12,8 @@ use super::files::{CONTRACT, File, LAST_BEFORE_CONTRACT};
 use super::session::{Halt, Manner};
 use super::verify::Verification;
 use crate::error::{Error, Result};
-use crate::store::admin::backfill::{self as rows, Direction};
-use crate::store::admin::{ledger, proof};
+use crate::queries::backfill::{self as rows, Direction};
+use crate::queries::{ledger, proof};
 
 /// What became of the plaintext columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

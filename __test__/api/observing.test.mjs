@@ -1,0 +1,135 @@
+// What a client tells of itself: a logger's events, lines on stderr, OpenTelemetry's spans and metrics. Never a value.
+
+import assert from 'node:assert/strict'
+import { createRequire } from 'node:module'
+import { test } from 'node:test'
+import { SpanKind, SpanStatusCode } from '@opentelemetry/api'
+import {
+  InMemoryMetricExporter,
+  MeterProvider,
+  PeriodicExportingMetricReader,
+} from '@opentelemetry/sdk-metrics'
+import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base'
+import { addon, refuses } from '../support/addon.mjs'
+import { runScript } from '../support/script.mjs'
+
+const require = createRequire(import.meta.url)
+const { createFakeSecrets } = require('../../lib/testing.js')
+const { instrument } = require('../../lib/otel.js')
+
+const id = '3f2504e0-4f89-41d3-9a0c-0305e82c3301'
+const marker = 'sk_live_marker_4711'
+const nowhere = `postgres://someone:${marker}@127.0.0.1:1/nothing`
+
+test('a logger is told of calls and failures, with code and time, and of nothing secret', async (t) => {
+  const events = []
+  const logger = Object.fromEntries(
+    ['debug', 'info', 'warn', 'error'].map((level) => [
+      level,
+      (event, message) => events.push({ level, message, ...event }),
+    ]),
+  )
+  const client = await addon.connect({ url: nowhere, logger, timeoutMs: 2000 })
+  t.after(() => client.close())
+  await refuses(() => client.set(id, 'grok_api_key', marker), 'UNAVAILABLE')
+  await refuses(() => client.get(marker, 'grok_api_key'), 'INVALID_ARGUMENT')
+  const calls = events.filter(({ op }) => ['set', 'get'].includes(op))
+  assert.deepEqual(
+    calls.map(({ level, op, code }) => [level, op, code]),
+    [
+      ['error', 'set', 'UNAVAILABLE'],
+      ['debug', 'get', 'INVALID_ARGUMENT'],
+    ],
+  )
+  assert.ok(calls.every(({ ms }) => ms >= 0))
+  assert.ok(!JSON.stringify(events).includes(marker))
+  assert.ok(!JSON.stringify(events).includes(id))
+})
+
+test('a logger that fails, or has not every method, harms nothing', async (t) => {
+  for (const logger of [
+    { error: () => assert.fail('thrown') },
+    {},
+    Object.assign(() => {}, { debug: null }),
+  ]) {
+    const client = await addon.connect({ url: nowhere, logger, timeoutMs: 2000 })
+    t.after(() => client.close())
+    await refuses(() => client.get(id, 'grok_api_key'), 'UNAVAILABLE')
+  }
+  await refuses(() => addon.connect({ url: nowhere, logger: 'debug' }), 'INVALID_ARGUMENT', {
+    says: /logger/,
+  })
+})
+
+test('APP_SECRETS_LOG writes a line of JSON for each event of its level, to stderr', async () => {
+  const script = `addon.connect({ url: ${JSON.stringify(nowhere)}, timeoutMs: 2000 }).then(async (client) => {
+    await client.get('${id}', 'grok_api_key').catch(() => {})
+    await client.get('${marker}', 'grok_api_key').catch(() => {})
+    await client.close()
+  }, ({ code, message }) => console.log(code, message))`
+  for (const [level, wanted] of [
+    ['debug', ['get', 'get', 'close']],
+    ['ERROR', ['get']],
+  ]) {
+    const { stdout, stderr } = await runScript(script, { env: { APP_SECRETS_LOG: level } })
+    assert.equal(stdout, '')
+    const lines = stderr
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    assert.deepEqual(
+      lines.map(({ op }) => op).filter((op) => ['get', 'close'].includes(op)),
+      wanted,
+    )
+    assert.ok(lines.every(({ time, message }) => !Number.isNaN(Date.parse(time)) && message))
+    assert.ok(!stderr.includes(marker))
+  }
+  const { stdout } = await runScript(script, { env: { APP_SECRETS_LOG: 'loud' } })
+  assert.match(stdout, /^CONFIG APP_SECRETS_LOG must be one of debug, info, warn, error/)
+})
+
+test("each call is a span by the conventions for databases, and a failure's code is its error.type", async (t) => {
+  const exporter = new InMemorySpanExporter()
+  const tracerProvider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] })
+  t.after(() => tracerProvider.shutdown())
+  const secrets = createFakeSecrets()
+  const end = instrument(secrets, { tracerProvider })
+  await secrets.set(id, 'grok_api_key', marker)
+  await secrets.get(id, 'grok_api_key')
+  await refuses(() => secrets.get(id, 'grok'), 'UNKNOWN_SECRET')
+  end()
+  await secrets.get(id, 'grok_api_key')
+
+  const spans = exporter.getFinishedSpans()
+  assert.deepEqual(
+    spans.map(({ name, kind }) => [name, kind]),
+    ['set', 'get', 'get'].map((op) => [`secrets.${op}`, SpanKind.CLIENT]),
+  )
+  assert.deepEqual(spans[0].attributes, { 'db.system.name': 'postgresql', 'db.operation.name': 'set' })
+  assert.equal(spans[2].attributes['error.type'], 'UNKNOWN_SECRET')
+  assert.equal(spans[2].status.code, SpanStatusCode.ERROR)
+  const said = JSON.stringify(
+    spans.map(({ name, attributes, status, events }) => [name, attributes, status, events]),
+  )
+  assert.ok(![marker, id, 'grok_api_key'].some((secret) => said.includes(secret)))
+})
+
+test('stats() is reported as metrics', async (t) => {
+  const exporter = new InMemoryMetricExporter(1)
+  const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 3_600_000 })
+  const meterProvider = new MeterProvider({ readers: [reader] })
+  t.after(() => meterProvider.shutdown())
+  const secrets = createFakeSecrets()
+  const end = instrument(secrets, { meterProvider })
+  await secrets.get(id, 'grok_api_key')
+  await secrets.get(id, 'grok_api_key')
+  await reader.forceFlush()
+  const metrics = exporter
+    .getMetrics()
+    .flatMap(({ scopeMetrics }) => scopeMetrics.flatMap(({ metrics }) => metrics))
+  const of = (name) => metrics.find(({ descriptor }) => descriptor.name === name)?.dataPoints[0]?.value
+  assert.equal(of('app_secrets.cache.misses'), secrets.stats().misses)
+  assert.equal(of('app_secrets.cache.hits'), 0)
+  assert.equal(of('db.client.connection.count'), 0)
+  end()
+})

@@ -322,8 +322,11 @@ fn finish_in(cache: &Arc<Cache>, reads: Arc<[(Uuid, SecretName)]>) -> Finish {
     let (cache, guards) = (Arc::clone(cache), Mutex::new(guards));
     Box::new(move |slot, outcome| {
         let Some(&(business, name)) = reads.get(slot as usize) else { return outcome };
-        let guard =
-            guards.lock().unwrap_or_else(PoisonError::into_inner).get_mut(slot as usize).and_then(Option::take);
+        let guard = guards
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_mut(slot as usize)
+            .and_then(Option::take);
         match outcome {
             Ok(reading) => {
                 let [(_, reading)] = {

@@ -9,6 +9,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
+use serde::{Serialize, Serializer};
+
 use crate::catalogue;
 
 /// The most distinct names of one process. A database has at most 200.
@@ -108,6 +110,12 @@ impl fmt::Display for SecretName {
 impl fmt::Debug for SecretName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for SecretName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 

@@ -1,6 +1,8 @@
-//! What is said of secrets: plain data, which every other module may use.
+//! What is said of secrets: plain data, which every other module may use. Serialises as `index.d.ts` declares it, with
+//! times in milliseconds since 1970; what holds a value does not serialise.
 
 use secrecy::SecretString;
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::error::Result;
@@ -26,7 +28,8 @@ pub type Values = Vec<(SecretName, Option<SecretString>)>;
 pub type Versions = Vec<(SecretName, i64)>;
 
 /// What may be shown of a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Listed {
     /// Which one.
     pub name: SecretName,
@@ -57,7 +60,8 @@ pub struct Listed {
 }
 
 /// The right to be the only one that renews a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Lease {
     /// `None` where somebody else holds it.
     pub token: Option<Uuid>,
@@ -68,9 +72,11 @@ pub struct Lease {
 }
 
 /// A secret that is to be renewed soon.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Due {
     /// Whose.
+    #[serde(rename = "businessId")]
     pub business: Uuid,
     /// Which one.
     pub name: SecretName,

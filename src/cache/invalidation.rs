@@ -89,17 +89,13 @@ impl Invalidations {
     /// Whether the result of a read that began in that epoch may be cached.
     pub(super) fn is_current(&self, business: Uuid, since: Epoch) -> bool {
         let business = self.by_business.get(&business);
-        business.is_some_and(|business| business.writes == 0 && business.changed_at.max(self.everything_changed_at) <= since.0)
+        business.is_some_and(|business| {
+            business.writes == 0 && business.changed_at.max(self.everything_changed_at) <= since.0
+        })
     }
 
     /// As `is_current`, for one secret that was read at that version.
-    pub(super) fn is_current_at(
-        &self,
-        business: Uuid,
-        since: Epoch,
-        name: SecretName,
-        version: i64,
-    ) -> bool {
+    pub(super) fn is_current_at(&self, business: Uuid, since: Epoch, name: SecretName, version: i64) -> bool {
         let announced =
             self.by_business.get(&business).map(|business| business.announced.as_slice()).unwrap_or_default();
         let newer = |&&(known, at, newest): &&(_, _, _)| known == name && at > since.0 && newest > version;

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::admin_json as json;
 use super::answer::Answer;
+use super::json::answer;
 use super::options::{boolean, text, whole};
 use super::thread::{Reporter, Thread, Work};
 use super::{js, outbox};
@@ -39,11 +40,11 @@ fn begin(env: &Env, op: &str, options: &Unknown, on_progress: &Unknown) -> Resul
             let reporter = Reporter::new(env, on_progress).map_err(|_| outbox::internal())?;
             Box::pin(async move { migrate(&admin, &options, reporter).await })
         }
-        "status" => Box::pin(async move { Ok(Answer::Json(json::status(&admin.status().await?))) }),
-        "verify" => Box::pin(async move { Ok(Answer::Json(json::verification(&admin.verify().await?))) }),
+        "status" => Box::pin(async move { answer(json::status(&admin.status().await?)) }),
+        "verify" => Box::pin(async move { answer(json::verification(&admin.verify().await?)) }),
         "doctor" => {
             let service = text(options, "serviceUrl")?.map(|url| config(options, url)).transpose()?;
-            Box::pin(async move { Ok(Answer::Json(json::report(&admin.doctor(service.as_ref()).await?))) })
+            Box::pin(async move { answer(json::report(&admin.doctor(service.as_ref()).await?)) })
         }
         _ => return Err(js::unexpected("the operation")),
     })
@@ -54,7 +55,7 @@ async fn migrate(admin: &Admin, options: &MigrateOptions, reporter: Reporter) ->
     let (control, _) = Control::new(move |event| drop(sender.send(json::event(event))));
     let telling = async move {
         while let Some(event) = events.recv().await {
-            reporter.tell(Answer::Json(event)).await;
+            reporter.tell(Answer::Text(event.to_string())).await;
         }
     };
     // The control ends with the migration, and the telling with the control.
@@ -66,7 +67,7 @@ async fn migrate(admin: &Admin, options: &MigrateOptions, reporter: Reporter) ->
         },
         telling
     );
-    Ok(Answer::Json(json::migrated(&outcome?)))
+    answer(json::migrated(&outcome?))
 }
 
 /// The connection of these options, to another place.
@@ -84,8 +85,7 @@ fn config(options: &Unknown, url: String) -> Result<Config> {
 fn migrate_options(argument: &Unknown) -> Result<MigrateOptions> {
     let mut options = MigrateOptions::default();
     if let Some(to) = whole(argument, "to")? {
-        options.to = i32::try_from(to)
-            .map_err(|_| Error::InvalidArgument("to must be 2, 3 or 4".into()))?;
+        options.to = i32::try_from(to).map_err(|_| Error::InvalidArgument("to must be 2, 3 or 4".into()))?;
     }
     options.batch = whole(argument, "batch")?.unwrap_or(options.batch);
     let milliseconds =

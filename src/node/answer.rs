@@ -2,7 +2,6 @@
 
 use napi::sys;
 use secrecy::SecretString;
-use serde_json::Value;
 
 use super::js;
 
@@ -12,8 +11,8 @@ pub(super) enum Answer {
     Boolean(bool),
     /// A whole number of at most 2^53.
     Number(i64),
-    /// What `lib` parses in its own realm. Never holds a value of a secret.
-    Json(Value),
+    /// JSON that `lib` parses in its own realm. Never holds a value of a secret.
+    Text(String),
     /// Values, in the order in which they were asked for.
     Values(Vec<Option<SecretString>>),
 }
@@ -25,8 +24,10 @@ impl Answer {
             Self::Nothing => js::undefined(env),
             Self::Boolean(value) => js::new_boolean(env, value),
             Self::Number(value) => js::new_number(env, value),
-            Self::Json(value) => js::new_string(env, &value.to_string()),
-            Self::Values(values) => js::new_array(env, values.iter().map(|value| js::secret(env, value.as_ref()))),
+            Self::Text(value) => js::new_string(env, &value),
+            Self::Values(values) => {
+                js::new_array(env, values.iter().map(|value| js::secret(env, value.as_ref())))
+            }
         }
     }
 }

@@ -33,12 +33,12 @@ pub(super) fn call(client: &Client, op: &str, arguments: &Unknown) -> Result<Wor
                 let expected = names.iter().copied().zip(expected).filter_map(|(name, at)| Some((name, at?)));
                 let (values, expected) = (names.iter().copied().zip(values).collect(), expected.collect());
                 let versions = client.write(business, values, expected, options).await?;
-                Ok(Answer::Json(json::versions(&versions)))
+                json::answer(json::versions(&versions))
             })
         }
         "list" => {
             let business = arguments.business()?;
-            Box::pin(async move { Ok(Answer::Json(json::listed(&client.list(business).await?))) })
+            Box::pin(async move { json::answer(client.list(business).await?) })
         }
         "undo" => {
             let (business, name) = (arguments.business()?, arguments.name(1)?);
@@ -47,7 +47,7 @@ pub(super) fn call(client: &Client, op: &str, arguments: &Unknown) -> Result<Wor
         }
         "lease" => {
             let (business, name, ttl) = (arguments.business()?, arguments.name(1)?, arguments.duration(2)?);
-            Box::pin(async move { Ok(Answer::Json(json::lease(&client.lease(business, name, ttl).await?))) })
+            Box::pin(async move { json::answer(client.lease(business, name, ttl).await?) })
         }
         "release" => {
             let (business, name, token) = (arguments.business()?, arguments.name(1)?, arguments.uuid(2)?);
@@ -57,15 +57,13 @@ pub(super) fn call(client: &Client, op: &str, arguments: &Unknown) -> Result<Wor
             let (business, name) = (arguments.business()?, arguments.name(1)?);
             let version = js::whole(arguments.at(2)?).ok_or_else(|| unexpected("a version"))?;
             let result = js::plain(arguments.at(3)?).ok_or_else(|| unexpected("a result"))?;
-            Box::pin(async move {
-                Ok(Answer::Boolean(client.check(business, name, version, result).await?))
-            })
+            Box::pin(async move { Ok(Answer::Boolean(client.check(business, name, version, result).await?)) })
         }
         "due" => {
             let within = arguments.duration(0)?;
-            Box::pin(async move { Ok(Answer::Json(json::due(&client.due(within).await?))) })
+            Box::pin(async move { json::answer(client.due(within).await?) })
         }
-        "names" => Box::pin(async move { Ok(Answer::Json(client.names().await?.into())) }),
+        "names" => Box::pin(async move { json::answer(client.names().await?) }),
         "ping" => Box::pin(async move { client.ping().await.map(|()| Answer::Nothing) }),
         "close" => Box::pin(async move {
             client.close().await;

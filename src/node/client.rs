@@ -9,7 +9,7 @@ use napi_derive::napi;
 
 use super::bulk::Reader;
 use super::thread::Thread;
-use super::{cached, calls, js, json, options, runtime, watch};
+use super::{cached, calls, js, options, runtime, watch};
 use crate::client::Client;
 use crate::error::Result;
 use crate::name::SecretName;
@@ -106,6 +106,6 @@ impl NativeClient {
     /// What the client has done so far, as JSON.
     #[napi(catch_unwind)]
     pub fn stats(&self) -> String {
-        json::stats(&self.client.stats()).to_string()
+        serde_json::to_string(&self.client.stats()).unwrap_or_default()
     }
 }

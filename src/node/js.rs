@@ -181,46 +181,43 @@ pub(super) fn secret(env: sys::napi_env, value: Option<&SecretString>) -> napi::
     null(env)
 }
 
+/// What a Node-API call makes.
+fn made(make: impl FnOnce(*mut sys::napi_value) -> sys::napi_status) -> napi::Result<sys::napi_value> {
+    let mut value = ptr::null_mut();
+    check_status!(make(&raw mut value))?;
+    Ok(value)
+}
+
 pub(super) fn new_string(env: sys::napi_env, text: &str) -> napi::Result<sys::napi_value> {
-    let mut made = ptr::null_mut();
-    let length = isize::try_from(text.len()).unwrap_or(isize::MAX);
+    let (start, length) = (text.as_ptr().cast(), isize::try_from(text.len()).unwrap_or(isize::MAX));
     // SAFETY: `env` is that of the current thread, and the text is valid for its length. What is ASCII is Latin-1 too.
-    check_status!(unsafe {
+    made(|value| unsafe {
         if text.is_ascii() {
-            sys::napi_create_string_latin1(env, text.as_ptr().cast(), length, &raw mut made)
+            sys::napi_create_string_latin1(env, start, length, value)
         } else {
-            sys::napi_create_string_utf8(env, text.as_ptr().cast(), length, &raw mut made)
+            sys::napi_create_string_utf8(env, start, length, value)
         }
-    })?;
-    Ok(made)
+    })
 }
 
 pub(super) fn null(env: sys::napi_env) -> napi::Result<sys::napi_value> {
-    let mut made = ptr::null_mut();
     // SAFETY: `env` is that of the current thread.
-    check_status!(unsafe { sys::napi_get_null(env, &raw mut made) })?;
-    Ok(made)
+    made(|value| unsafe { sys::napi_get_null(env, value) })
 }
 
 pub(super) fn undefined(env: sys::napi_env) -> napi::Result<sys::napi_value> {
-    let mut made = ptr::null_mut();
     // SAFETY: `env` is that of the current thread.
-    check_status!(unsafe { sys::napi_get_undefined(env, &raw mut made) })?;
-    Ok(made)
+    made(|value| unsafe { sys::napi_get_undefined(env, value) })
 }
 
-pub(super) fn new_boolean(env: sys::napi_env, value: bool) -> napi::Result<sys::napi_value> {
-    let mut made = ptr::null_mut();
+pub(super) fn new_boolean(env: sys::napi_env, boolean: bool) -> napi::Result<sys::napi_value> {
     // SAFETY: `env` is that of the current thread.
-    check_status!(unsafe { sys::napi_get_boolean(env, value, &raw mut made) })?;
-    Ok(made)
+    made(|value| unsafe { sys::napi_get_boolean(env, boolean, value) })
 }
 
-pub(super) fn new_number(env: sys::napi_env, value: i64) -> napi::Result<sys::napi_value> {
-    let mut made = ptr::null_mut();
+pub(super) fn new_number(env: sys::napi_env, number: i64) -> napi::Result<sys::napi_value> {
     // SAFETY: `env` is that of the current thread.
-    check_status!(unsafe { sys::napi_create_int64(env, value, &raw mut made) })?;
-    Ok(made)
+    made(|value| unsafe { sys::napi_create_int64(env, number, value) })
 }
 
 pub(super) fn new_array(

@@ -16,8 +16,8 @@ mod calls;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod client;
-mod json;
 mod js;
+mod json;
 mod options;
 mod outbox;
 mod runtime;

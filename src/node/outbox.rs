@@ -67,8 +67,7 @@ impl Outbox {
     /// Tells everything, until nothing is left.
     fn deliver(&self, env: &Env) -> napi::Result<()> {
         loop {
-            let messages =
-                std::mem::take(&mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner));
+            let messages = std::mem::take(&mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner));
             if messages.is_empty() {
                 return Ok(());
             }

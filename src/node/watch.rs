@@ -49,7 +49,7 @@ pub(super) fn start(
     handle.spawn(async move {
         // One at a time: what changes meanwhile is merged into the next event.
         while let Some(event) = inner.next().await {
-            if !reporter.tell(Answer::Json(json::event(&event))).await {
+            if !reporter.tell(Answer::Text(json::event(&event).to_string())).await {
                 return inner.close();
             }
         }

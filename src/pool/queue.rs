@@ -100,11 +100,7 @@ impl Queue {
     }
 
     /// Reads that wait, whole, so that each is answered from one snapshot.
-    fn take_reads(
-        &mut self,
-        most: usize,
-        in_flight: &mut InFlightReads,
-    ) -> Option<Vec<Arc<InFlightRead>>> {
+    fn take_reads(&mut self, most: usize, in_flight: &mut InFlightReads) -> Option<Vec<Arc<InFlightRead>>> {
         let mut reads = Vec::with_capacity(self.reads.len().min(most));
         let mut elements = 0;
         while let Some((_, read)) = self.reads.front()

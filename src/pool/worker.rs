@@ -166,8 +166,7 @@ impl Server<'_> {
                 }
                 Err(fault) => fault,
             };
-            let found_pooler =
-                fault.pooled && protocol == Protocol::Prepared && self.shared.found_pooler();
+            let found_pooler = fault.pooled && protocol == Protocol::Prepared && self.shared.found_pooler();
             if fault.lost {
                 // A transaction that met another one leaves its server as healthy as before.
                 if !fault.conflict {

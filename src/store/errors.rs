@@ -70,13 +70,7 @@ impl Fault {
         if decodes {
             return Self::other_version("a function answers columns of other types");
         }
-        Self {
-            error: of_driver(&error),
-            lost: true,
-            unexecuted: false,
-            pooled: false,
-            conflict: false,
-        }
+        Self { error: of_driver(&error), lost: true, unexecuted: false, pooled: false, conflict: false }
     }
 
     fn of_server(error: &PgDatabaseError, business: Option<Uuid>) -> Self {
@@ -220,7 +214,9 @@ fn translate(sqlstate: &str, message: &str, business: Option<Uuid>) -> Error {
         "AS005" => permission_denied_for_secret(),
         "AS006" => Error::VerificationFailed(message.to_owned()),
         "AS007" | "AS008" => Error::Refused(message.to_owned()),
-        "AS009" => Error::unavailable("the secrets are being sealed with a new key; writes wait until that is done"),
+        "AS009" => {
+            Error::unavailable("the secrets are being sealed with a new key; writes wait until that is done")
+        }
         "22023" => Error::InvalidArgument(format!("the database refuses an argument ({})", words())),
         "42501" => Error::PermissionDenied {
             sqlstate: sqlstate.to_owned(),
@@ -228,7 +224,9 @@ fn translate(sqlstate: &str, message: &str, business: Option<Uuid>) -> Error {
         },
         "3D000" => Error::Config("there is no database of that name: check the connection string".into()),
         "25006" => Error::unavailable("the server is read-only: it is a standby, or was just demoted"),
-        "40001" | "40P01" | "PT409" => Error::unavailable(format!("the transaction met another ({})", words())),
+        "40001" | "40P01" | "PT409" => {
+            Error::unavailable(format!("the transaction met another ({})", words()))
+        }
         "55P03" => Error::Timeout { what: "another transaction held the lock for too long".into() },
         "57014" => Error::Timeout { what: "the server cancelled the statement (statement_timeout?)".into() },
         _ => match sqlstate.get(..2) {

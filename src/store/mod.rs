@@ -16,7 +16,9 @@ use std::time::Duration;
 
 pub(crate) use self::connect::connect_options;
 pub(crate) use self::decode::{Element, ElementStatus};
-pub(crate) use self::errors::{ConnectFault, Fault, is_of_scope, permission_denied_for_secret, unknown_secret};
+pub(crate) use self::errors::{
+    ConnectFault, Fault, is_of_scope, permission_denied_for_secret, unknown_secret,
+};
 pub(crate) use self::listen::{ListenError, ListenSession};
 pub(crate) use self::read::Read;
 pub(crate) use self::statements::{Check, DueWithin, KnownNames, List, Ping, Release, TakeLease, Undo};

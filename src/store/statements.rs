@@ -193,9 +193,7 @@ pub(super) async fn in_transaction(
     business: Uuid,
 ) -> Result<PgRow, Fault> {
     match context.protocol {
-        Protocol::Prepared => {
-            connection.fetch_one(query).await.map_err(|error| Fault::of(error, business))
-        }
+        Protocol::Prepared => connection.fetch_one(query).await.map_err(|error| Fault::of(error, business)),
         Protocol::Transactional => {
             // Values travel as parameters here too: the server logs the text of a statement that fails.
             connection.execute(sql::BEGIN).await.map_err(Fault::before_write)?;

@@ -96,7 +96,12 @@ impl ChangeSink {
 }
 
 /// Listens until it is stopped. `generation` tells this listener from the ones before and after it.
-pub(super) async fn listen(sink: &ChangeSink, config: &Config, generation: u64, mut stop: watch::Receiver<()>) {
+pub(super) async fn listen(
+    sink: &ChangeSink,
+    config: &Config,
+    generation: u64,
+    mut stop: watch::Receiver<()>,
+) {
     let mut pause = FIRST_PAUSE;
     loop {
         let opened = tokio::select! {

@@ -22,9 +22,9 @@ use self::hub::{Hub, Mailbox};
 use self::listener::{ChangeSink, listen, no_session};
 use self::status::ListenerStatus;
 use crate::cache::Cache;
-use crate::name::NameSet;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::name::NameSet;
 use crate::pool::Pool;
 use crate::secret::Versions;
 use crate::stats::{ListenerState, ListenerStats};
@@ -111,7 +111,12 @@ impl ChangeFeed {
     ) -> Arc<Self> {
         let has_cache = cache.is_some();
         let feed = Arc::new(Self {
-            sink: Arc::new(ChangeSink { pool, cache, hub: Hub::default(), status: ListenerStatus::default() }),
+            sink: Arc::new(ChangeSink {
+                pool,
+                cache,
+                hub: Hub::default(),
+                status: ListenerStatus::default(),
+            }),
             config,
             serves_cache: listens && has_cache,
             handle: Handle::current(),

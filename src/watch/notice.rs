@@ -17,7 +17,10 @@ const MAX_VERSION: i64 = (1 << 53) - 1;
 /// What may have changed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Notice {
-    Changed { business: Uuid, versions: Versions },
+    Changed {
+        business: Uuid,
+        versions: Versions,
+    },
     /// Every secret of that business may have changed.
     Business(Uuid),
     Everything,

@@ -6,8 +6,8 @@ use super::Admin;
 use super::files::FILES;
 use super::names::{is_name, is_reserved};
 use crate::error::{Error, Result};
-use crate::queries::shape::{self, Column, Table};
 use crate::queries::ledger;
+use crate::queries::shape::{self, Column, Table};
 
 /// What is known beforehand; the rest is looked for.
 #[derive(Debug, Clone, Default)]
@@ -35,8 +35,20 @@ pub struct Proposal {
 
 /// Names of tables that usually own secrets, the likeliest first.
 const OWNERS: [&str; 14] = [
-    "businesses", "organizations", "organisations", "tenants", "workspaces", "companies", "accounts", "teams", "stores", "shops",
-    "projects", "customers", "clients", "sites",
+    "businesses",
+    "organizations",
+    "organisations",
+    "tenants",
+    "workspaces",
+    "companies",
+    "accounts",
+    "teams",
+    "stores",
+    "shops",
+    "projects",
+    "customers",
+    "clients",
+    "sites",
 ];
 
 /// Columns that usually hold the owner's `auth.uid()`, the likeliest first.
@@ -137,7 +149,9 @@ impl Admin {
         }
         let mut users: Vec<&Column> = columns
             .iter()
-            .filter(|column| column.kind == "uuid" && (column.is_user || rank(&USERS, &column.name).is_some()))
+            .filter(|column| {
+                column.kind == "uuid" && (column.is_user || rank(&USERS, &column.name).is_some())
+            })
             .collect();
         users.sort_by_key(|column| (rank(&USERS, &column.name).unwrap_or(USERS.len()), !column.is_user));
         let functions = shape::access_functions(connection).await?;
@@ -152,7 +166,9 @@ impl Admin {
             return Ok(json!({ "column": column.name }));
         }
         if let Some(function) = functions.first() {
-            notes.push(format!("No column says whose a row is, so {function} does: check that it gives the right ids."));
+            notes.push(format!(
+                "No column says whose a row is, so {function} does: check that it gives the right ids."
+            ));
             return Ok(json!({ "function": function }));
         }
         notes.push(
@@ -188,8 +204,7 @@ fn choose(
     let rivals: Vec<&str> = candidates
         .iter()
         .filter(|(score, table, _)| {
-            *score == best
-                && rank(&OWNERS, &table.relation) == rank(&OWNERS, &candidates[0].1.relation)
+            *score == best && rank(&OWNERS, &table.relation) == rank(&OWNERS, &candidates[0].1.relation)
         })
         .map(|(_, table, _)| table.name.as_str())
         .collect();
@@ -226,13 +241,39 @@ fn is_secret(column: &Column) -> bool {
     let words: Vec<&str> = name.split('_').filter(|word| !word.is_empty()).collect();
     let has = |list: &[&str]| words.iter().any(|word| list.contains(word));
     let ends = |list: &[&str]| words.last().is_some_and(|word| list.contains(word));
-    if has(&["public", "publishable", "primary", "foreign", "idempotency", "cache", "sort", "partition", "hash", "hashed", "digest", "hint", "reset"])
-        || ends(&["id", "name", "type", "at", "expiry", "expires", "count", "url", "status", "label", "prefix", "scope", "version", "email"])
-    {
+    if has(&[
+        "public",
+        "publishable",
+        "primary",
+        "foreign",
+        "idempotency",
+        "cache",
+        "sort",
+        "partition",
+        "hash",
+        "hashed",
+        "digest",
+        "hint",
+        "reset",
+    ]) || ends(&[
+        "id", "name", "type", "at", "expiry", "expires", "count", "url", "status", "label", "prefix",
+        "scope", "version", "email",
+    ]) {
         return false;
     }
-    has(&["secret", "secrets", "token", "password", "passwd", "pwd", "passphrase", "credential", "credentials", "apikey", "dsn"])
-        || ends(&["key", "keys", "pat", "pin"])
+    has(&[
+        "secret",
+        "secrets",
+        "token",
+        "password",
+        "passwd",
+        "pwd",
+        "passphrase",
+        "credential",
+        "credentials",
+        "apikey",
+        "dsn",
+    ]) || ends(&["key", "keys", "pat", "pin"])
 }
 
 /// `stripeApiKey` and `STRIPE-API-KEY` become `stripe_api_key`.
@@ -240,7 +281,8 @@ fn snake(text: &str) -> String {
     let mut name = String::new();
     let mut before = None;
     for c in text.chars() {
-        let starts = c.is_ascii_uppercase() && before.is_some_and(|b: char| b.is_ascii_lowercase() || b.is_ascii_digit());
+        let starts = c.is_ascii_uppercase()
+            && before.is_some_and(|b: char| b.is_ascii_lowercase() || b.is_ascii_digit());
         if (starts || !c.is_ascii_alphanumeric()) && !name.ends_with('_') && !name.is_empty() {
             name.push('_');
         }
@@ -271,7 +313,9 @@ pub fn label(name: &str) -> String {
         .filter(|word| !word.is_empty())
         .enumerate()
         .map(|(at, word)| match word {
-            "api" | "sms" | "smtp" | "jwt" | "aws" | "url" | "dsn" | "ftp" | "ssh" | "id" => word.to_ascii_uppercase(),
+            "api" | "sms" | "smtp" | "jwt" | "aws" | "url" | "dsn" | "ftp" | "ssh" | "id" => {
+                word.to_ascii_uppercase()
+            }
             "oauth" => "OAuth".into(),
             "openai" => "OpenAI".into(),
             _ if at == 0 => word[..1].to_ascii_uppercase() + &word[1..],
@@ -287,7 +331,10 @@ fn default_label(name: &str) -> Option<&'static str> {
     let start = sql.find("-- app-secrets: default catalogue")?;
     let end = sql.find("-- app-secrets: end of default catalogue")?;
     let quoted = format!("'{name}', '");
-    let line = sql.get(start..end)?.lines().find(|line| line.trim_start().starts_with('(') && line.contains(&quoted))?;
+    let line = sql
+        .get(start..end)?
+        .lines()
+        .find(|line| line.trim_start().starts_with('(') && line.contains(&quoted))?;
     let mut parts = line.split('\'');
     (parts.nth(1)? == name).then_some(())?;
     parts.nth(1)
@@ -303,12 +350,29 @@ mod tests {
 
     #[test]
     fn columns_that_hold_secrets_are_known_by_their_names() {
-        for name in ["stripe_secret_key", "gemini_api_key", "slackBotToken", "smtp_password", "webhook_secret", "apiKey", "SENDGRID_KEY"] {
+        for name in [
+            "stripe_secret_key",
+            "gemini_api_key",
+            "slackBotToken",
+            "smtp_password",
+            "webhook_secret",
+            "apiKey",
+            "SENDGRID_KEY",
+        ] {
             assert!(looks_like_a_secret(name), "{name}");
         }
         for name in [
-            "name", "public_key", "stripe_publishable_key", "key_id", "token_expiry", "password_hash", "idempotency_key",
-            "api_key_created_at", "monkey_business", "secret_name", "cache_key",
+            "name",
+            "public_key",
+            "stripe_publishable_key",
+            "key_id",
+            "token_expiry",
+            "password_hash",
+            "idempotency_key",
+            "api_key_created_at",
+            "monkey_business",
+            "secret_name",
+            "cache_key",
         ] {
             assert!(!looks_like_a_secret(name), "{name}");
         }

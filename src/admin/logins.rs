@@ -169,9 +169,11 @@ fn url(
 ) -> Result<SecretString> {
     let endpoint = &config.endpoint;
     let project = endpoint.user.strip_prefix(own).filter(|rest| rest.starts_with('.')).unwrap_or_default();
-    let malformed = || Error::Config("the host of ADMIN_DATABASE_URL cannot stand in a connection string".into());
+    let malformed =
+        || Error::Config("the host of ADMIN_DATABASE_URL cannot stand in a connection string".into());
     let place = if endpoint.is_socket() { "localhost" } else { &endpoint.host };
-    let mut url = url::Url::parse(&format!("postgresql://{place}:{}", endpoint.port)).map_err(|_| malformed())?;
+    let mut url =
+        url::Url::parse(&format!("postgresql://{place}:{}", endpoint.port)).map_err(|_| malformed())?;
     url.set_path(&format!("/{database}"));
     url.set_username(&format!("{login}{project}")).map_err(|()| malformed())?;
     url.set_password(Some(password.expose_secret())).map_err(|()| malformed())?;
@@ -202,7 +204,10 @@ mod tests {
 
     #[test]
     fn the_connection_string_leads_where_ours_does() {
-        assert_eq!(made("postgres://postgres:x@localhost:5433/app"), "postgresql://klingRoutes:p-w_1@localhost:5433/app");
+        assert_eq!(
+            made("postgres://postgres:x@localhost:5433/app"),
+            "postgresql://klingRoutes:p-w_1@localhost:5433/app"
+        );
         assert_eq!(
             made("postgres://postgres.abcdefgh:x@aws-0-eu-west-1.pooler.supabase.com:5432/app"),
             "postgresql://klingRoutes.abcdefgh:p-w_1@aws-0-eu-west-1.pooler.supabase.com:5432/app"

@@ -73,8 +73,13 @@ impl Admin {
 
     /// Takes a secret out of use. Refused while it is set for a business, unless told so: its values are deleted then.
     pub async fn retire_name(&self, name: &str, even_if_set: bool, lock_wait: Duration) -> Result<()> {
-        let known: Vec<String> =
-            self.names().await?.into_iter().filter(|entry| !entry.is_retired).map(|entry| entry.name).collect();
+        let known: Vec<String> = self
+            .names()
+            .await?
+            .into_iter()
+            .filter(|entry| !entry.is_retired)
+            .map(|entry| entry.name)
+            .collect();
         require_known(&known, [name])?;
         let name = name.to_owned();
         self.change_names(lock_wait, move |connection| {
@@ -92,7 +97,8 @@ impl Admin {
         let control = Control::silent();
         let work = async {
             let mut session = self.begin(&control).await?;
-            let manner = Manner { what: "the change of the catalogue", lock_wait, is_cancelled_by_stop: false };
+            let manner =
+                Manner { what: "the change of the catalogue", lock_wait, is_cancelled_by_stop: false };
             session.run(&control, manner, step).await
         };
         work.await.map_err(|halt| match halt {
@@ -119,7 +125,9 @@ pub(crate) async fn require_applied(
     if applied.iter().any(|entry| entry.version == version) {
         return Ok(());
     }
-    let found = applied.last().map_or("nothing is applied".to_owned(), |last| format!("{:03} is the last", last.version));
+    let found = applied
+        .last()
+        .map_or("nothing is applied".to_owned(), |last| format!("{:03} is the last", last.version));
     Err(Error::NotMigrated { found })
 }
 
@@ -186,10 +194,7 @@ pub(crate) fn is_name(text: &str) -> bool {
 
 /// Columns of the table itself, and of every table.
 pub(crate) fn is_reserved(name: &str) -> bool {
-    matches!(
-        name,
-        "business_id" | "updated_at" | "tableoid" | "xmin" | "cmin" | "xmax" | "cmax" | "ctid"
-    )
+    matches!(name, "business_id" | "updated_at" | "tableoid" | "xmin" | "cmin" | "xmax" | "cmax" | "ctid")
 }
 
 #[cfg(test)]
@@ -200,7 +205,11 @@ mod tests {
     fn a_misspelt_name_is_answered_with_the_likely_one_and_never_repeated() {
         let known = ["stripe_secret_key".to_owned(), "sendgrid_api_key".to_owned()];
         let hint = |text: &str| require_known(&known, [text]).unwrap_err().to_string();
-        assert!(hint("stripeSecretKey").contains("did you mean stripe_secret_key?"), "{}", hint("stripeSecretKey"));
+        assert!(
+            hint("stripeSecretKey").contains("did you mean stripe_secret_key?"),
+            "{}",
+            hint("stripeSecretKey")
+        );
         let unknown = hint("sk_live_4711");
         assert!(!unknown.contains("4711") && unknown.contains("sendgrid_api_key"), "{unknown}");
         require_known(&known, ["sendgrid_api_key"]).unwrap();

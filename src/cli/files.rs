@@ -56,7 +56,8 @@ pub(super) fn pretty(catalogue: &Value) -> String {
         .collect();
     let access = match &catalogue["access"] {
         Value::Object(access) => {
-            let fields: Vec<String> = access.iter().map(|(name, value)| format!("\"{name}\": {value}")).collect();
+            let fields: Vec<String> =
+                access.iter().map(|(name, value)| format!("\"{name}\": {value}")).collect();
             format!("{{ {} }}", fields.join(", "))
         }
         other => other.to_string(),

@@ -89,7 +89,10 @@ impl Context<'_> {
             Login::Add(arguments) => self.add_login(arguments).await?,
             Login::List => {
                 let logins = self.admin()?.logins().await?;
-                self.show(|| listed(&logins), || json!({ "logins": logins.iter().map(one).collect::<Vec<_>>() }));
+                self.show(
+                    || listed(&logins),
+                    || json!({ "logins": logins.iter().map(one).collect::<Vec<_>>() }),
+                );
             }
             Login::Remove { login } => {
                 let removed = self.admin()?.remove_login(&login).await?;
@@ -148,7 +151,10 @@ impl Context<'_> {
     pub(super) async fn access(&mut self, arguments: Access) -> Result<Exit> {
         let Some(business) = arguments.business else {
             let found = self.admin()?.unusual_access().await?;
-            self.show(|| unusual(&found), || json!({ "unusual": found.iter().map(one_unusual).collect::<Vec<_>>() }));
+            self.show(
+                || unusual(&found),
+                || json!({ "unusual": found.iter().map(one_unusual).collect::<Vec<_>>() }),
+            );
             return Ok(if found.is_empty() { Exit::Ok } else { Exit::Pending });
         };
         let business = value::business_id(&business)?;
@@ -226,9 +232,8 @@ fn unusual(found: &[Unusual]) -> String {
     if found.is_empty() {
         return "No login reads more than ten times as much as it usually does.".into();
     }
-    let rows = found
-        .iter()
-        .map(|one| vec![one.login.clone(), count(one.minutes), format!("{:.0}", one.usual)]);
+    let rows =
+        found.iter().map(|one| vec![one.login.clone(), count(one.minutes), format!("{:.0}", one.usual)]);
     table(&["login", "minutes today", "usual"], &[1, 2], rows)
 }
 

@@ -16,9 +16,9 @@ mod secrets;
 mod show;
 mod signals;
 mod terminal;
-mod times;
 #[cfg(test)]
 mod tests;
+mod times;
 
 use clap::{CommandFactory, Parser};
 use serde_json::Value;

@@ -111,7 +111,10 @@ impl Context<'_> {
         match command {
             Names::List => {
                 let entries = self.admin()?.names().await?;
-                self.show(|| listed(&entries), || json!({ "names": entries.iter().map(one).collect::<Vec<_>>() }));
+                self.show(
+                    || listed(&entries),
+                    || json!({ "names": entries.iter().map(one).collect::<Vec<_>>() }),
+                );
             }
             Names::Add(arguments) => self.add_name(arguments).await?,
             Names::Retire(arguments) => {
@@ -146,7 +149,8 @@ impl Context<'_> {
             if added != Added::Same {
                 if secret.legacy_column.is_some() {
                     lines.push(
-                        "Next: app-secrets migrate, which fills it from its plaintext column and proves it".into(),
+                        "Next: app-secrets migrate, which fills it from its plaintext column and proves it"
+                            .into(),
                     );
                 }
                 lines.push(
@@ -176,7 +180,11 @@ impl Context<'_> {
         if arguments.check {
             self.show(
                 || {
-                    if is_same { format!("{file} is up to date.") } else { format!("{file} differs: run `app-secrets types --out {file}`.") }
+                    if is_same {
+                        format!("{file} is up to date.")
+                    } else {
+                        format!("{file} differs: run `app-secrets types --out {file}`.")
+                    }
                 },
                 || json!({ "file": file, "upToDate": is_same }),
             );

@@ -7,7 +7,8 @@ use crate::timestamp::Timestamp;
 
 /// `14d`, `12h`, `30m`, `2w`.
 pub(super) fn length(text: &str) -> Result<Duration> {
-    let wrong = || Error::InvalidArgument("a length of time is a number with a unit: 30m, 12h, 14d or 2w".into());
+    let wrong =
+        || Error::InvalidArgument("a length of time is a number with a unit: 30m, 12h, 14d or 2w".into());
     let text = text.trim();
     let (at, unit) = text.char_indices().last().ok_or_else(wrong)?;
     let number: u64 = text[..at].trim_end().parse().map_err(|_| wrong())?;
@@ -32,7 +33,10 @@ pub(super) fn since(text: &str) -> Result<Timestamp> {
     }
     let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
     whole.parse().map_err(|_| {
-        Error::InvalidArgument("a point in time is a day, 2026-01-31, a time in UTC, 2026-01-31T12:00:00Z, or how long ago, 7d".into())
+        Error::InvalidArgument(
+            "a point in time is a day, 2026-01-31, a time in UTC, 2026-01-31T12:00:00Z, or how long ago, 7d"
+                .into(),
+        )
     })
 }
 

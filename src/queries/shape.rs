@@ -107,9 +107,8 @@ pub(crate) async fn tables(connection: &mut PgConnection) -> Answer<Vec<Table>> 
 /// Of a table by its quoted name; none where there is no such table.
 pub(crate) async fn columns(connection: &mut PgConnection, table: &str) -> Answer<Vec<Column>> {
     let rows = connection.fetch_all(sqlx::query(COLUMNS).bind(table)).await?;
-    let column = |row: &PgRow| {
-        Ok(Column { name: row.try_get(0)?, kind: row.try_get(1)?, is_user: row.try_get(2)? })
-    };
+    let column =
+        |row: &PgRow| Ok(Column { name: row.try_get(0)?, kind: row.try_get(1)?, is_user: row.try_get(2)? });
     rows.iter().map(column).collect()
 }
 

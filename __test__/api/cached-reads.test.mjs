@@ -4,10 +4,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { addon, openClient, refuses } from '../support/addon.mjs'
 import { freshDatabase } from '../support/cluster.mjs'
-import { addBusiness } from '../support/secrets.mjs'
+import { addBusiness, names } from '../support/secrets.mjs'
 import { until } from '../support/wait.mjs'
-
-const names = Object.values(addon.SecretName)
 
 async function cachedClient(t) {
   const db = await freshDatabase(t, 17)

@@ -7,7 +7,7 @@ use crate::admin::{
 };
 use crate::doctor::{Level, Report};
 use crate::error::Error;
-use crate::store::Listed;
+use crate::secret::Listed;
 use crate::timestamp::Timestamp;
 
 const VERSION: i32 = 1;

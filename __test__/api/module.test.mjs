@@ -51,6 +51,7 @@ test('a service needs no more than its environment', async (t) => {
   assert.ok((await addon.deleteSecret(id, 'grok_api_key', { expectedVersion: version })) > version)
   assert.ok((await addon.delete(id, 'claude_api_key')) > version)
   assert.ok((await addon.undo(id, 'grok_api_key')) > version)
+  await addon.delete(id, 'grok_api_key')
   assert.equal(await addon.check(id, 'grok_api_key', version, 'works'), false)
   assert.equal(await addon.get(id, 'claude_api_key'), null)
   assert.equal((await addon.list(id)).length, 12)

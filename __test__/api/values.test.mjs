@@ -2,6 +2,7 @@
 // contract suite says.
 
 import assert from 'node:assert/strict'
+import { test } from 'node:test'
 import { openClient, refuses } from '../support/addon.mjs'
 import { freshDatabase } from '../support/cluster.mjs'
 import { assertSynced } from '../support/invariants.mjs'

@@ -23,7 +23,7 @@ begin
         raise exception 'migration 3 must be applied first (found: none)' using errcode = 'AS007',
             hint = 'Run: npx app-secrets migrate';
     end if;
-    perform app_secrets.require_migration(2);
+    perform app_secrets.require_migration(3);
     perform app_secrets.lock_tables(null, 'access exclusive');
 end $$;
 

@@ -2125,8 +2125,8 @@ end $$;
 
 -- The view. New columns come last, so that it can be replaced; a retired name stays in it as NULL. Every replacement repeats
 -- both options: without them it would show every business to everybody.
-create or replace function app_secrets.make_view() returns void
-    language plpgsql set search_path = pg_catalog, pg_temp
+create or replace function app_secrets.view_columns() returns text
+    language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_columns text;
@@ -2157,27 +2157,39 @@ begin
             where a.attrelid = to_regclass('public.decrypted_business_secrets') and a.attname = n.name and not a.attisdropped)
     ) w
     left join app_secrets.catalogue c on c.name = w.name;
+    return v_columns;
+end $$;
+
+create or replace function app_secrets.make_view() returns void
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
     execute format(
         E'create or replace view public.decrypted_business_secrets with (security_invoker = true, security_barrier = true) as\n'
-        'select\n    %s\nfrom public.business_secrets s', v_columns);
+        'select\n    %s\nfrom public.business_secrets s', app_secrets.view_columns());
     comment on view public.decrypted_business_secrets is 'app-secrets: the rows of business_secrets in clear';
 end $$;
 
 -- `zz_`: after every other BEFORE trigger, on what is really stored, and `zz_app_secrets_sync` after reap, when versions and
 -- Vault rows are in place.
-create or replace function app_secrets.make_sealing() returns void
-    language plpgsql set search_path = pg_catalog, pg_temp
+create or replace function app_secrets.sealing_arguments() returns text
+    language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_arguments text;
 begin
-    select format('%L, %L, %L, %L',
+    return (select format('%L, %L, %L, %L',
         coalesce(string_agg(c.name, ',' order by c.position) filter (where c.sealed), ''),
         coalesce(string_agg(c.name, ',' order by c.position) filter (where not c.sealed and c.type = 'text'), ''),
         coalesce(string_agg(c.name, ',' order by c.position) filter (where not c.sealed and c.type = 'timestamptz'), ''),
         coalesce(string_agg(c.name, ',' order by c.position) filter (where c.legacy_state in ('synced', 'filled')), ''))
-    into v_arguments
-    from app_secrets.catalogue c where c.retired_at is null and c.in_place <> 'pending';
+    from app_secrets.catalogue c where c.retired_at is null and c.in_place <> 'pending');
+end $$;
+
+create or replace function app_secrets.make_sealing() returns void
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_arguments constant text := app_secrets.sealing_arguments();
+begin
     execute format(
         'create or replace trigger zz_app_secrets_seal before insert or update on public.business_secrets '
         'for each row execute function app_secrets.seal_row(%s)', v_arguments);
@@ -2188,7 +2200,13 @@ begin
         for each statement execute function app_secrets.reap_statement();
     create or replace trigger zz_app_secrets_reap_all after truncate on public.business_secrets
         for each statement execute function app_secrets.reap_all();
+    perform app_secrets.make_writes();
+end $$;
 
+create or replace function app_secrets.make_writes() returns void
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
     -- Writes the named cells of one business, {name: text | null}, whatever a text looks like; the one place that sealed
     -- cells are written from by functions of ours. The business must exist.
     perform app_secrets.make_function('app_secrets.write_cells(p_business_id uuid, p_values jsonb)', 'returns void', 'security definer',
@@ -2357,7 +2375,9 @@ begin
     perform app_secrets.make_view();
     -- Of 003 and 004.
     foreach v_make in array array['make_backfill', 'make_reads', 'make_restore', 'make_grants'] loop
-        if to_regprocedure(format('app_secrets.%I()', v_make)) is not null then
+        -- A restore into a new cluster lacks the group role until 004 has made it.
+        if to_regprocedure(format('app_secrets.%I()', v_make)) is not null and (
+            v_make <> 'make_grants' or exists (select from pg_roles r where r.rolname = 'app_secrets_service')) then
             execute format('select app_secrets.%I()', v_make);
         end if;
     end loop;

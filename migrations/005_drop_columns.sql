@@ -274,7 +274,8 @@ begin
     where p.phase = 'restore';
 end $$;
 
--- Puts back what hung on the columns, after the values, and gives what it could not put back. Constraints are proven against
+-- Puts back what hung on the columns, after the values, and gives what it could not put back, which is kept for another
+-- run. Constraints are proven against
 -- all rows, and indexes block writers while they are made.
 create or replace function app_secrets.finish_restore() returns table (kind text, object text, restored boolean, problem text)
     language plpgsql set search_path = pg_catalog, pg_temp
@@ -294,13 +295,18 @@ begin
             restored := true;
         exception when duplicate_table or duplicate_object then
             restored := true;
+        when lock_not_available or deadlock_detected then
+            raise;
         when others then
             restored := false;
             problem := sqlerrm;
         end;
+        if restored then
+            delete from app_secrets.dropped_objects d where d.id = v_object.id;
+        end if;
         return next;
     end loop;
-    delete from app_secrets.dropped_objects;
+    delete from app_secrets.dropped_objects d where d.kind = 'column';
     delete from app_secrets.backfill_progress p where p.phase = 'restore';
 end $$;
 

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 const CONNECTION: [&str; 4] = ["url", "ca", "allowInsecure", "timeoutMs"];
 const MIGRATE: [&str; 9] =
     ["url", "ca", "allowInsecure", "timeoutMs", "to", "batch", "pauseMs", "lockWaitMs", "reapply"];
-const DOCTOR: [&str; 5] = ["url", "ca", "allowInsecure", "timeoutMs", "serviceUrl"];
+const DOCTOR: [&str; 6] = ["url", "ca", "allowInsecure", "timeoutMs", "serviceUrl", "full"];
 
 /// Applies what is missing of 002 to 004, as `app-secrets migrate` does, and tells how it goes. Done already is fine;
 /// where another migrator is at work, it waits for that one. Never drops plaintext.
@@ -62,10 +62,11 @@ pub fn status<'env>(env: &'env Env, options: Unknown) -> Promise<'env> {
 /// Resolves also where checks fail: look at `healthy`.
 #[napi(ts_args_type = "options?: DoctorOptions | null", ts_return_type = "Promise<DoctorReport>")]
 pub fn doctor<'env>(env: &'env Env, options: Unknown) -> Promise<'env> {
-    let prepared = admin(env, &options, &DOCTOR).and_then(|admin| Ok((admin, service(env, &options)?)));
+    let prepared = admin(env, &options, &DOCTOR)
+        .and_then(|admin| Ok((admin, service(env, &options)?, is_full(&options)?)));
     settle(env, async move {
-        let (admin, service) = prepared?;
-        Ok(DoctorReport::from(admin.doctor(service.as_ref()).await?))
+        let (admin, service, full) = prepared?;
+        Ok(DoctorReport::from(admin.doctor(service.as_ref(), full).await?))
     })
 }
 
@@ -107,6 +108,13 @@ fn migrate_options(argument: &Unknown) -> Result<MigrateOptions> {
     options.lock_wait = milliseconds("lockWaitMs")?.unwrap_or(options.lock_wait);
     options.reapply = options::boolean(argument, "reapply")?.unwrap_or_default();
     Ok(options)
+}
+
+fn is_full(argument: &Unknown) -> Result<bool> {
+    if js::is_absent(argument) {
+        return Ok(false);
+    }
+    Ok(options::boolean(argument, "full")?.unwrap_or_default())
 }
 
 fn service(env: &Env, argument: &Unknown) -> Result<Option<Config>> {

@@ -32,7 +32,7 @@ pub struct MigrateOptions {
     /// The last file to apply. 4 unless told.
     #[napi(ts_type = "2 | 3 | 4")]
     pub to: Option<i32>,
-    /// The most businesses in one transaction of the backfill, 1 to 10,000. 250 unless told; fewer where that takes long.
+    /// The most businesses in one transaction of the backfill, 1 to 10,000. 100 unless told; fewer where that takes long.
     pub batch: Option<u32>,
     /// A rest after each batch. 0 unless told.
     pub pause_ms: Option<u32>,
@@ -55,6 +55,8 @@ pub struct DoctorOptions {
     pub timeout_ms: Option<u32>,
     /// The login of a service, to be looked at too; else `APP_SECRETS_URL`.
     pub service_url: Option<String>,
+    /// Opens every value instead of a sample. False unless told.
+    pub full: Option<bool>,
 }
 
 /// Something that happened while it migrates.
@@ -132,7 +134,7 @@ pub struct Status {
     pub businesses: i64,
     /// How many of them are backfilled.
     pub done: i64,
-    /// Values that differ between plaintext and Vault; null where there is nothing to compare.
+    /// Values that differed when `verify` ran last; null where it never did.
     #[napi(ts_type = "number")]
     pub mismatches: Option<i64>,
     /// The plaintext columns that are still there.
@@ -167,8 +169,8 @@ impl From<admin::Status> for Status {
             files: status.files.into_iter().map(Into::into).collect(),
             businesses: status.businesses,
             done: status.done,
-            mismatches: status.mismatched,
-            plaintext_columns: status.plaintext_columns.iter().map(ToString::to_string).collect(),
+            mismatches: status.mismatched(),
+            plaintext_columns: status.plaintext_columns,
             rolling_back: status.is_rolling_back,
             pending,
         }

@@ -10,7 +10,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { environment, startCluster } from '../__test__/support/servers.mjs'
 import { root } from './binaries.mjs'
-import { installLocked, npm } from './node.mjs'
+import { installLocked } from './node.mjs'
+import { pack } from './pack.mjs'
 
 /** A file of tests that takes longer hangs. */
 const LIMIT_MS = 900_000
@@ -27,7 +28,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
 }
 try {
   installLocked(fileURLToPath(new URL('../__test__/runtimes/binaries/', import.meta.url)))
-  const tarball = process.env.APP_SECRETS_TEST_TARBALL ?? pack()
+  const tarball = process.env.APP_SECRETS_TEST_TARBALL ?? pack(temporary).path
   cluster = await startCluster(17)
   const args = [
     '--test',
@@ -53,11 +54,4 @@ function suites(name) {
   const found = readdirSync(join(root, '__test__', name)).filter((file) => file.endsWith('.suite.mjs'))
   if (!found.length) throw new Error(`__test__/${name} has no suite`)
   return found.map((file) => `__test__/${name}/${file}`)
-}
-
-function pack() {
-  const [{ filename }] = JSON.parse(
-    npm(root, 'pack', '--json', '--ignore-scripts', '--pack-destination', temporary),
-  )
-  return join(temporary, filename)
 }

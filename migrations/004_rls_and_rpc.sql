@@ -79,13 +79,10 @@ end $$;
 
 -- Whether it is the functions' owner or a superuser, who could do everything anyway. Their reads leave marks too.
 create or replace function app_secrets.is_administrator(p_caller name) returns boolean
-    language plpgsql stable set search_path = pg_catalog, pg_temp
+    language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return exists (
-        select from pg_roles r
-        where r.rolname = p_caller and (
-            r.rolsuper or r.oid = (select n.nspowner from pg_namespace n where n.nspname = 'app_secrets')));
+    return p_caller = current_user or exists (select from pg_roles r where r.rolname = p_caller and r.rolsuper);
 end $$;
 
 -- Which names a caller may read or write: NULL for all of them. Refuses whoever may not call at all, whatever a restore or a
@@ -97,24 +94,21 @@ begin
     if pg_my_temp_schema() <> 0 then
         perform app_secrets.refuse_temporary_types();
     end if;
-    caller := app_secrets.caller();
-    if has_function_privilege('anon', 'public.set_business_secrets(uuid,jsonb,jsonb,jsonb)', 'execute') then
+    caller := coalesce(nullif(current_setting('role'), 'none'), session_user);
+    if has_function_privilege('anon', 'public.set_business_secrets(uuid,jsonb,jsonb,jsonb)'::regprocedure, 'execute') then
         raise exception 'the functions of app_secrets are open to anon, as after a restore' using errcode = 'AS007',
             hint = 'Run: npx app-secrets migrate --reapply';
     end if;
-    if app_secrets.is_administrator(caller) then
+    select array_agg(s.name) into names
+    from app_secrets.scopes s
+    where s.login = scope_of_caller.caller and case when p_write then s.may_write else s.may_read end;
+    if names is null and app_secrets.is_administrator(caller) then
         return;
-    end if;
-    if caller <> 'service_role' and not pg_has_role(caller, 'app_secrets_service', 'member') then
+    elsif caller <> 'service_role' and not pg_has_role(caller, 'app_secrets_service', 'member') then
         raise exception 'only logins in app_secrets_service may use secrets' using errcode = 'insufficient_privilege',
             hint = 'Run: npx app-secrets login add';
     end if;
-    select coalesce(array_agg(s.name), '{}') into names
-    from app_secrets.scopes s
-    where s.login = scope_of_caller.caller and case when p_write then s.may_write else s.may_read end;
-    if '*' = any (names) then
-        names := null;
-    end if;
+    names := case when names is null then '{}' when '*' = any (names) then null else names end;
 end $$;
 
 create or replace function app_secrets.grant_scope(
@@ -158,41 +152,30 @@ end $$;
 
 -- Marks what was read. Written at most once a minute for each name, and only where a lock can be had at once, so that no read
 -- waits for another's mark; never in a read-only transaction or on a standby, which cannot write.
-create or replace function app_secrets.mark_reads(p_caller name, p_business_ids uuid[], p_names text[], p_statuses smallint[])
-    returns void
-    language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+create or replace function app_secrets.mark_reads(
+    p_login name, p_business_ids uuid[], p_names text[], p_statuses smallint[], p_minute timestamp) returns void
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_now constant timestamp := statement_timestamp() at time zone 'UTC';
-    v_day constant date := v_now::date;
-    v_minute constant integer := extract(hour from v_now) * 60 + extract(minute from v_now);
-    v_business_id uuid;
-    v_names text[];
+    v_day constant date := p_minute::date;
+    v_minute constant integer := extract(hour from p_minute) * 60 + extract(minute from p_minute);
 begin
-    if current_setting('transaction_read_only') = 'on' then
-        return;
-    end if;
-    for v_business_id, v_names in
-        select r.business_id, array_agg(distinct r.name)
-        from unnest(p_business_ids, p_names, p_statuses) as r(business_id, name, status)
-        left join lateral (
-            select (a.marks -> r.name ->> 0)::integer as minute
-            from app_secrets.access_marks a
-            where a.business_id = r.business_id and a.login = p_caller and a.day = v_day
-            offset 0) m on true
-        where r.status = 0 and m.minute is distinct from v_minute
-        group by r.business_id
-    loop
-        continue when not pg_try_advisory_xact_lock(hashtextextended(format('app_secrets.mark/%s/%s', p_caller, v_business_id), 0));
-        insert into app_secrets.access_marks as a (login, business_id, day, marks)
-        values (p_caller, v_business_id, v_day, (
-            select jsonb_object_agg(n.name, jsonb_build_array(v_minute, 1)) from unnest(v_names) as n(name)))
-        on conflict (business_id, login, day) do update set marks = a.marks || (
-            select jsonb_object_agg(n.name, case
-                when (a.marks -> n.name ->> 0)::integer = v_minute then a.marks -> n.name
-                else jsonb_build_array(v_minute, coalesce((a.marks -> n.name ->> 1)::integer, 0) + 1) end)
-            from unnest(v_names) as n(name));
-    end loop;
+    insert into app_secrets.access_marks as a (business_id, login, day, marks)
+    select r.business_id, p_login, v_day, jsonb_object_agg(r.name, jsonb_build_array(v_minute, 1))
+    from (
+        select distinct u.business_id, u.name
+        from unnest(p_business_ids, p_names, p_statuses) as u(business_id, name, status)
+        where u.status = 0) r
+    group by r.business_id
+    having pg_try_advisory_xact_lock(hashtextextended(format('app_secrets.mark/%s/%s', p_login, r.business_id), 0))
+    on conflict (business_id, login, day) do update set marks = a.marks || (
+        select jsonb_object_agg(n.name, case
+            when (a.marks -> n.name ->> 0)::integer = v_minute then a.marks -> n.name
+            else jsonb_build_array(v_minute, coalesce((a.marks -> n.name ->> 1)::integer, 0) + 1) end)
+        from jsonb_object_keys(excluded.marks) as n(name))
+    where exists (
+        select from jsonb_object_keys(excluded.marks) as n(name)
+        where (a.marks -> n.name ->> 0)::integer is distinct from v_minute);
 end $$;
 
 -- Who read what of a business: by login, name and day. A day's reads are the minutes in which there was at least one.
@@ -352,7 +335,8 @@ create policy business_secrets_service on public.business_secrets for all to ser
 -- Reading.
 
 -- The read itself, made from the catalogue. Statuses: 0 ok, 1 not set, 2 undecryptable, 3 unknown secret, 4 no such
--- business, 5 outside the caller's scope (p_scope NULL: everything). Values and versions come from one snapshot.
+-- business, 5 outside the caller's scope (p_scope NULL: everything). Values and versions come from one snapshot. `unmarked`
+-- tells whether something was read that has no mark of p_login in p_minute yet.
 --
 -- Everything is looked up by key, element by element: `offset 0` keeps the planner from turning the lookups into joins, which
 -- it would answer with a scan of the table while that is small (220 µs a call instead of 25 at 1,000 rows), and with the
@@ -379,12 +363,15 @@ begin
 
     perform app_secrets.make_function('app_secrets.secret_names()', 'returns text[]', 'immutable', format('begin return %L::text[]; end', v_names));
     perform app_secrets.make_function(
-        'app_secrets.read_cells(p_business_ids uuid[], p_names text[], p_with_versions boolean, p_scope text[], out "values" text[], out versions bigint[], out statuses smallint[])',
+        'app_secrets.read_cells(p_business_ids uuid[], p_names text[], p_with_versions boolean, p_scope text[], p_login name, p_minute timestamp, out "values" text[], out versions bigint[], out statuses smallint[], out unmarked boolean)',
         '', 'security definer set plan_cache_mode = force_generic_plan set row_security = off',
         format($body$
+declare
+    v_day constant date := p_minute::date;
+    v_minute constant jsonb := to_jsonb((extract(hour from p_minute) * 60 + extract(minute from p_minute))::integer);
 begin
-    select array_agg(x.value), array_agg(x.version), array_agg(x.status)
-    into "values", versions, statuses
+    select array_agg(x.value), array_agg(x.version), array_agg(x.status), bool_or(x.unmarked)
+    into "values", versions, statuses, unmarked
     from (
         select f.value,
             case when p_with_versions then coalesce((
@@ -398,7 +385,11 @@ begin
                     select from %2$s b where b.%3$I = r.business_id) then 4::smallint
                 when s.stored is null then 1::smallint
                 else 2::smallint
-            end as status
+            end as status,
+            f.value is not null and p_login is not null and (
+                select a.marks -> r.name -> 0
+                from app_secrets.access_marks a
+                where a.business_id = r.business_id and a.login = p_login and a.day = v_day) is distinct from v_minute as unmarked
         from unnest(p_business_ids, p_names) with ordinality as r(business_id, name, ord)
         left join lateral (
             select b.business_id, case r.name
@@ -431,7 +422,8 @@ create or replace function public.get_business_secrets_columns(
 as $$
 declare
     v_scope record;
-    v_one record;
+    v_cells record;
+    v_now constant timestamp := statement_timestamp() at time zone 'UTC';
 begin
     v_scope := app_secrets.scope_of_caller(false);
     if p_business_ids is null or p_names is null or cardinality(p_business_ids) <> cardinality(p_names) then
@@ -444,8 +436,11 @@ begin
         return;
     end if;
     begin
-        select c."values", c.versions, c.statuses into "values", versions, statuses
-        from app_secrets.read_cells(p_business_ids, p_names, p_with_versions, v_scope.names) c;
+        v_cells := app_secrets.read_cells(p_business_ids, p_names, p_with_versions, v_scope.names,
+            case when current_setting('transaction_read_only') = 'off' then v_scope.caller end, v_now);
+        "values" := v_cells."values";
+        versions := case when p_with_versions then v_cells.versions end;
+        statuses := v_cells.statuses;
     exception when data_exception then
         "values" := array_fill(null::text, array[cardinality(p_names)]);
         versions := array_fill(0::bigint, array[cardinality(p_names)]);
@@ -455,22 +450,22 @@ begin
         p_names := array(select unnest(p_names));
         for i in 1 .. cardinality(p_names) loop
             begin
-                select c."values"[1] as value, c.versions[1] as version, c.statuses[1] as status into v_one
-                from app_secrets.read_cells(p_business_ids[i:i], p_names[i:i], true, v_scope.names) c;
-                "values"[i] := v_one.value;
-                versions[i] := v_one.version;
-                statuses[i] := v_one.status;
+                v_cells := app_secrets.read_cells(p_business_ids[i:i], p_names[i:i], true, v_scope.names, null, v_now);
+                "values"[i] := v_cells."values"[1];
+                versions[i] := v_cells.versions[1];
+                statuses[i] := v_cells.statuses[1];
             exception when data_exception then
                 versions[i] := coalesce((
                     select v.version from app_secrets.secret_versions v
                     where v.business_id = p_business_ids[i] and v.name = p_names[i]), 0);
             end;
         end loop;
+        versions := case when p_with_versions then versions end;
+        v_cells.unmarked := true;
     end;
-    if not p_with_versions then
-        versions := null;
+    if v_cells.unmarked and current_setting('transaction_read_only') = 'off' then
+        perform app_secrets.mark_reads(v_scope.caller, p_business_ids, p_names, statuses, v_now);
     end if;
-    perform app_secrets.mark_reads(v_scope.caller, p_business_ids, p_names, statuses);
 end $$;
 comment on function public.get_business_secrets_columns(uuid[], text[], boolean) is 'app-secrets contract 2';
 
@@ -618,7 +613,7 @@ begin
     perform app_secrets.write_cells(p_business_id, p_values);
     select string_agg(u.name, ', ') into v_bad
     from (select array_agg(k.name) as names from jsonb_object_keys(p_values) as k(name)) k
-    cross join lateral app_secrets.read_cells(array_fill(p_business_id, array[cardinality(k.names)]), k.names, false, null) c
+    cross join lateral app_secrets.read_cells(array_fill(p_business_id, array[cardinality(k.names)]), k.names, false, null, null, null) c
     cross join lateral unnest(k.names, c."values") as u(name, value)
     join app_secrets.catalogue e on e.name = u.name and e.type = 'text'
     where u.value is distinct from p_values ->> u.name;
@@ -768,7 +763,7 @@ declare
 begin
     begin
         select c."values"[1], c.statuses[1] into v_value, v_status
-        from app_secrets.read_cells(array[p_business_id], array[p_name], false, null) c;
+        from app_secrets.read_cells(array[p_business_id], array[p_name], false, null, null, null) c;
     exception when data_exception then
         v_status := 2;
     end;

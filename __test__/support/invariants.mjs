@@ -12,7 +12,7 @@ with cells as materialized (
     cross join unnest($1 || array['google_token_expiry', 'google_drive_folder_id']) as c(name)
 ),
 audited as materialized (
-    select a.business_id, a.name, max(a.version) as version, count(*) as entries,
+    select a.business_id, a.name, max(a.version) as version,
         (array_agg(a.action order by a.id desc))[1] as last_action
     from app_secrets.audit_log a
     group by a.business_id, a.name
@@ -21,6 +21,20 @@ select 'orphan in Vault' as problem, v.name as what
 from vault.secrets v
 where v.name like 'business\\_secrets/%'
     and not exists (select from cells c where c.sealed and c.vault_name = v.name and c.stored = v.id::text)
+    and not exists (
+        select from app_secrets.vault_rows r
+        join app_secrets.secret_versions w on w.business_id = r.business_id and w.name = r.name
+        where r.vault_id = v.id and r.role = 'previous' and w.previous_until is not null)
+union all
+select 'not registered', c.vault_name
+from cells c
+where c.sealed and c.stored is not null and not exists (
+    select from app_secrets.vault_rows r
+    where r.vault_id::text = c.stored and r.business_id = c.business_id and r.name = c.name and r.role = 'current')
+union all
+select 'registered without a row in Vault', r.business_id || '/' || r.name
+from app_secrets.vault_rows r
+where r.role <> 'former' and not exists (select from vault.secrets v where v.id = r.vault_id)
 union all
 select 'dangling reference', c.vault_name
 from cells c
@@ -51,8 +65,7 @@ union all
 select 'audit and version disagree', w.business_id || '/' || w.name
 from app_secrets.secret_versions w
 left join audited a on a.business_id = w.business_id and a.name = w.name
-where a.version is distinct from w.version or a.entries <> w.version
-    or (a.last_action = 'set') is distinct from w.is_set
+where a.version is distinct from w.version or (a.last_action in ('set', 'undo')) is distinct from w.is_set
 `
 
 /** Everything that is wrong between the table, Vault, the versions and the audit, as `problem: where`. */

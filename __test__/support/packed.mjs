@@ -8,7 +8,7 @@ import { delimiter, dirname, join } from 'node:path'
 import { after } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { npm } from '../../dev/node.mjs'
-import { root } from './addon.mjs'
+import { pack } from '../../dev/pack.mjs'
 import { writeFiles } from './recipes.mjs'
 
 /** The day whose versions of indirect dependencies the fixtures get: direct ones are exact, and these do not move. */
@@ -32,12 +32,6 @@ let services = 0
 export function tarball() {
   packed ??= process.env.APP_SECRETS_TEST_TARBALL ?? pack(temporary).path
   return packed
-}
-
-/** Packs the checkout into a folder. Gives the tarball's path and what npm says of it. */
-export function pack(folder) {
-  const [listing] = JSON.parse(npm(root, 'pack', '--json', '--ignore-scripts', '--pack-destination', folder))
-  return { path: join(folder, listing.filename), listing }
 }
 
 /**

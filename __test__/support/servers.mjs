@@ -95,6 +95,12 @@ export class TestCluster {
         await admin.query(legacyApp)
         if (withData) await admin.query(legacyData)
         for (let version = 2; version <= migratedTo; version++) await admin.query(migration(version))
+        if (migratedTo >= 4) {
+          await admin.query(
+            `insert into app_secrets.scopes (login, name, may_read, may_write) values ('${SERVICE}', '*', true, true)
+             on conflict do nothing`,
+          )
+        }
       })
       if (migratedTo === 4) await this.#createServiceLogin(client)
       await client.query(`alter database ${name} with is_template true allow_connections false`)

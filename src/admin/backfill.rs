@@ -69,7 +69,9 @@ pub(crate) async fn run(
             session
                 .run(control, manner, |connection| {
                     let catalogue = catalogue.clone();
-                    Box::pin(async move { backfill::wait_for_locked(connection, &catalogue, direction).await })
+                    Box::pin(
+                        async move { backfill::wait_for_locked(connection, &catalogue, direction).await },
+                    )
                 })
                 .await?;
         } else {

@@ -293,7 +293,8 @@ async fn prove(
     if outcome.lost == 0
         && let Some(file) = File::of_version(FILL)
     {
-        apply(session, control, options, file, &mut Filled { secrets: filled.secrets, businesses: 0 }).await?;
+        apply(session, control, options, file, &mut Filled { secrets: filled.secrets, businesses: 0 })
+            .await?;
     }
     Ok(())
 }
@@ -327,17 +328,18 @@ mod tests {
     #[test]
     fn a_supabase_project_is_named_by_its_reference() {
         assert_eq!(project("db.abcdefgh.supabase.co", "postgres"), Some("abcdefgh"));
-        assert_eq!(
-            project("aws-0-eu-west-1.pooler.supabase.com", "postgres.abcdefgh"),
-            Some("abcdefgh")
-        );
+        assert_eq!(project("aws-0-eu-west-1.pooler.supabase.com", "postgres.abcdefgh"), Some("abcdefgh"));
         assert_eq!(project("aws-0-eu-west-1.pooler.supabase.com", "postgres"), None);
         assert_eq!(project("127.0.0.1", "postgres.abcdefgh"), None);
     }
 
     fn plan(weight: &str) -> DropPlan {
-        let confirmation =
-            Confirmation { database: "app".into(), place: "h:1".into(), word: "app".into(), is_project: false };
+        let confirmation = Confirmation {
+            database: "app".into(),
+            place: "h:1".into(),
+            word: "app".into(),
+            is_project: false,
+        };
         let dependent = Dependent {
             weight: weight.into(),
             kind: "function".into(),

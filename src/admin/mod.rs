@@ -16,7 +16,7 @@ mod status;
 mod verify;
 
 pub use self::apply::{MigrateOptions, Migrated, Plan};
-pub use self::contract::{Confirmation, Dropped, RolledBack};
+pub use self::contract::{Confirmation, DropOptions, DropPlan, Dropped, RolledBack};
 pub use self::event::{Control, Event, Progress, Stopper};
 pub(crate) use self::files::FILL;
 pub use self::files::{FILES, File, RPC};

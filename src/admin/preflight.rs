@@ -57,11 +57,7 @@ pub(crate) fn refuse(obstacles: &[Obstacle]) -> Result<()> {
 impl Admin {
     /// What stands in the way of a migration, and what it would change of the app's: the worst first.
     /// `limit_ms` bounds the look, which reads the owner table once; 0 does not.
-    pub(crate) async fn preflight(
-        &self,
-        connection: &mut PgConnection,
-        limit_ms: u32,
-    ) -> Answer<Preflight> {
+    pub(crate) async fn preflight(&self, connection: &mut PgConnection, limit_ms: u32) -> Answer<Preflight> {
         look(connection, self.catalogue.as_deref(), limit_ms).await
     }
 }
@@ -89,6 +85,9 @@ mod tests {
         };
         assert!(refuse(&[obstacle("warn", None)]).is_ok());
         let text = refuse(&[obstacle("refuse", Some("drop view public.x"))]).unwrap_err().to_string();
-        assert!(text.contains("public.x: a view; needed: an ordinary table\n      drop view public.x;"), "{text}");
+        assert!(
+            text.contains("public.x: a view; needed: an ordinary table\n      drop view public.x;"),
+            "{text}"
+        );
     }
 }

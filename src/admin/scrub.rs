@@ -154,7 +154,9 @@ impl Admin {
 async fn due(connection: &mut PgConnection) -> Result<Catalogue> {
     refuse_newer(&ledger::applied(connection).await?)?;
     match catalogue::read(connection).await? {
-        Some(catalogue) if !catalogue.names.iter().any(|name| name.is_synced() || name.is_due()) => Ok(catalogue),
+        Some(catalogue) if !catalogue.names.iter().any(|name| name.is_synced() || name.is_due()) => {
+            Ok(catalogue)
+        }
         _ => Err(too_early()),
     }
 }

@@ -64,7 +64,8 @@ fn terminal(person: Option<&Somebody>) -> Terminal {
 }
 
 fn context(terminal: &mut Terminal) -> Context<'_> {
-    let connection = Connection { url: None, ca: None, allow_insecure: false, config: None, timeout_ms: None };
+    let connection =
+        Connection { url: None, ca: None, allow_insecure: false, config: None, timeout_ms: None };
     Context { terminal, connection, is_json: false, signals: Signals::default(), name: "test" }
 }
 

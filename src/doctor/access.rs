@@ -189,7 +189,10 @@ async fn generated(patient: &mut Patient) -> Result<Verdict> {
     let found = match access::stale(&mut patient.connection).await {
         Ok(found) => found,
         Err(AdminFault::Busy) => {
-            return Ok(Verdict::warn("not looked at: a migration is at work", "run this again when it has ended"));
+            return Ok(Verdict::warn(
+                "not looked at: a migration is at work",
+                "run this again when it has ended",
+            ));
         }
         Err(fault) => return Err(fault.into()),
     };

@@ -120,7 +120,10 @@ fn judge_admin(login: &access::Login, owner_table: &str) -> Verdict {
             "connect as the owner: `postgres` on Supabase",
         )
     } else if login.is_superuser {
-        Verdict::warn(format!("{name} is a superuser"), format!("connect as the owner of {owner_table} instead"))
+        Verdict::warn(
+            format!("{name} is a superuser"),
+            format!("connect as the owner of {owner_table} instead"),
+        )
     } else {
         Verdict::ok(format!("{name} owns {owner_table}, and is no superuser"))
     }

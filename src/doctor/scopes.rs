@@ -105,7 +105,9 @@ async fn dates(patient: &mut Patient) -> Result<Verdict> {
             "select * from app_secrets.trim(interval '365 days'), from time to time",
         ),
         (due, _) => Verdict::warn(
-            format!("secrets that have expired or are to be rotated: {due}; earlier values past their time: {kept}"),
+            format!(
+                "secrets that have expired or are to be rotated: {due}; earlier values past their time: {kept}"
+            ),
             "select * from public.due_business_secrets(interval '0') says which; set each anew",
         ),
     })

@@ -131,7 +131,9 @@ mod tests {
             let body = all[*name].body.as_deref().unwrap_or_default();
             assert!(body.contains("end"), "{name}");
         }
-        for name in ["read_cells", "write_cells", "verify_legacy", "restore_businesses", "accessible_business_ids"] {
+        for name in
+            ["read_cells", "write_cells", "verify_legacy", "restore_businesses", "accessible_business_ids"]
+        {
             assert!(all.contains_key(&format!("app_secrets.{name}")), "{name}");
         }
         let batch = &all["public.get_business_secrets_batch"];
@@ -157,13 +159,15 @@ mod tests {
         assert_eq!(sql.matches("create policy business_secrets_").count(), POLICIES.len());
         let granted: BTreeSet<String> = sql
             .lines()
-            .filter_map(|line| line.trim().strip_prefix("grant ")?.strip_suffix(';')?.split_once(" on public."))
+            .filter_map(|line| {
+                line.trim().strip_prefix("grant ")?.strip_suffix(';')?.split_once(" on public.")
+            })
             .flat_map(|(privileges, rest)| {
                 let (table, roles) = rest.split_once(" to ").unwrap_or_default();
                 privileges.split(", ").flat_map(move |privilege| {
-                    roles.split(", ").map(move |role| {
-                        format!("public.{table}: {role} {}", privilege.to_uppercase())
-                    })
+                    roles
+                        .split(", ")
+                        .map(move |role| format!("public.{table}: {role} {}", privilege.to_uppercase()))
                 })
             })
             .collect();

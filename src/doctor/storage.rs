@@ -60,7 +60,10 @@ fn drift(patient: &Patient) -> Verdict {
     let due: Vec<String> =
         patient.catalogue.names.iter().filter(|name| name.is_due()).map(|name| name.name.clone()).collect();
     if patient.has(FILL) && !due.is_empty() {
-        return Verdict::warn(format!("not filled, sealed or proven yet: {}", some(&due)), "app-secrets migrate");
+        return Verdict::warn(
+            format!("not filled, sealed or proven yet: {}", some(&due)),
+            "app-secrets migrate",
+        );
     }
     let how = if unchecked.is_empty() { "" } else { "; some by another tool, which records no checksum" };
     Verdict::ok(format!("{} files applied{how}", patient.applied.len()))
@@ -227,7 +230,8 @@ pub(super) async fn triggers(report: &mut Report, patient: &mut Patient) {
 }
 
 pub(super) async fn cells(report: &mut Report, patient: &mut Patient) {
-    let guarded = patient.catalogue.sealed().filter(|name| matches!(name.in_place.as_str(), "none" | "sealed"));
+    let guarded =
+        patient.catalogue.sealed().filter(|name| matches!(name.in_place.as_str(), "none" | "sealed"));
     let sealed: Vec<&str> = guarded.map(|name| name.name.as_str()).collect();
     let guards = server::cell_guards(&mut patient.connection, &sealed).await;
     let sample = (!patient.is_full).then_some(SAMPLE);
@@ -337,10 +341,7 @@ async fn published(patient: &mut Patient) -> Result<Verdict> {
     }
     let is_heard =
         found.iter().any(|(name, table)| name == "supabase_realtime" && table == "public.business_secrets");
-    if patient.has(RPC)
-        && !is_heard
-        && server::has_realtime(&mut patient.connection).await?
-    {
+    if patient.has(RPC) && !is_heard && server::has_realtime(&mut patient.connection).await? {
         return Ok(Verdict::warn(
             "supabase_realtime lacks business_secrets: browsers do not hear of changes",
             "alter publication supabase_realtime add table public.business_secrets",

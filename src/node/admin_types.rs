@@ -163,13 +163,13 @@ pub struct FileStatus {
 
 impl From<admin::Status> for Status {
     fn from(status: admin::Status) -> Self {
-        let pending = status.is_pending();
+        let (pending, mismatches) = (status.is_pending(), status.mismatched());
         Self {
             database: status.database,
             files: status.files.into_iter().map(Into::into).collect(),
             businesses: status.businesses,
             done: status.done,
-            mismatches: status.mismatched(),
+            mismatches,
             plaintext_columns: status.plaintext_columns,
             rolling_back: status.is_rolling_back,
             pending,

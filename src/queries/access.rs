@@ -339,9 +339,8 @@ pub(crate) async fn exposed(connection: &mut PgConnection) -> Answer<Vec<String>
         })
         .collect();
     for function in functions(connection).await? {
-        let is_meant = |role: &str| {
-            role == "authenticated" && CALLED_BY_USERS.contains(&function.name.as_str())
-        };
+        let is_meant =
+            |role: &str| role == "authenticated" && CALLED_BY_USERS.contains(&function.name.as_str());
         let strangers = function.grantees.iter().filter(|role| is_stranger(role) && !is_meant(role));
         exposed.extend(strangers.map(|role| format!("{}: {role} EXECUTE", function.name)));
     }

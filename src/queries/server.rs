@@ -243,7 +243,10 @@ pub(crate) async fn cell_guards(
 }
 
 /// Plaintext columns that 005 dropped and that are there again, as `table.column`.
-pub(crate) async fn columns_back(connection: &mut PgConnection, catalogue: &Catalogue) -> Answer<Vec<String>> {
+pub(crate) async fn columns_back(
+    connection: &mut PgConnection,
+    catalogue: &Catalogue,
+) -> Answer<Vec<String>> {
     let dropped = catalogue.names.iter().filter(|name| name.legacy_state == "dropped");
     let columns: Vec<&str> = dropped.filter_map(|name| name.legacy_column.as_deref()).collect();
     let rows =

@@ -50,15 +50,15 @@ pub(crate) async fn legacy(
     let Some(row) = connection.fetch_optional(SCHEMA).await? else {
         return Ok(None);
     };
-    let columns: Vec<&str> =
-        catalogue.in_use().filter_map(|name| name.legacy_column.as_deref()).collect();
+    let columns: Vec<&str> = catalogue.in_use().filter_map(|name| name.legacy_column.as_deref()).collect();
     let (Some(owner), false) = (catalogue.owner_name.as_deref(), columns.is_empty()) else {
         return Ok(Some(Vec::new()));
     };
     let (owner, columns) = (word(&[owner]), word(&columns));
     let sql = STATEMENTS.replace("SCHEMA", row.try_get(0)?);
     // Installed, but not loaded by the server: asking fails, and that is no reason not to show the rest.
-    let Ok(rows) = connection.fetch_all(sqlx::query(AssertSqlSafe(sql)).bind(owner).bind(columns)).await else {
+    let Ok(rows) = connection.fetch_all(sqlx::query(AssertSqlSafe(sql)).bind(owner).bind(columns)).await
+    else {
         return Ok(None);
     };
     let statement = |row: &sqlx::postgres::PgRow| {
@@ -72,7 +72,8 @@ fn word(words: &[&str]) -> String {
     let escaped: Vec<String> = words
         .iter()
         .map(|word| {
-            let escape = |c: char| if c.is_alphanumeric() || c == '_' { c.to_string() } else { format!("\\{c}") };
+            let escape =
+                |c: char| if c.is_alphanumeric() || c == '_' { c.to_string() } else { format!("\\{c}") };
             word.chars().map(escape).collect()
         })
         .collect();

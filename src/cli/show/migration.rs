@@ -46,7 +46,11 @@ pub(in crate::cli) fn status(status: &Status) -> String {
             "last verify            NOT proven, {}: {}, {}",
             moment(found.at),
             plural(found.mismatched, "value differs", "values differ"),
-            plural(found.dangling + found.undecryptable + found.unsealed, "cell is broken", "cells are broken")
+            plural(
+                found.dangling + found.undecryptable + found.unsealed,
+                "cell is broken",
+                "cells are broken"
+            )
         ),
         None => "last verify            never".to_owned(),
     });
@@ -144,7 +148,10 @@ pub(in crate::cli) fn verification(found: &Verification, removed: Option<i64>) -
         text.push(self::finding(what, finding));
     }
     if found.strangers.count > 0 {
-        text.push(self::finding("Vault rows under names like ours that are not ours, left alone", &found.strangers));
+        text.push(self::finding(
+            "Vault rows under names like ours that are not ours, left alone",
+            &found.strangers,
+        ));
     }
     text.push(match found.idle_triggers.as_slice() {
         [] => "triggers missing or disabled: 0".to_owned(),
@@ -230,7 +237,10 @@ pub(in crate::cli) fn drop_plan(plan: &DropPlan) -> String {
     let mut text = vec![format!("Drops: {}", plan.columns.join(", "))];
     for (weight, what) in [
         ("blocks", "These use the columns, which cannot go before:"),
-        ("shared", "These concern others too, and go with the columns or still name them (--also-drop=NAME consents):"),
+        (
+            "shared",
+            "These concern others too, and go with the columns or still name them (--also-drop=NAME consents):",
+        ),
         ("own", "These go with the columns, and `app-secrets rollback` brings them back:"),
     ] {
         let mut of = plan.dependents.iter().filter(|it| it.weight == weight).peekable();
@@ -289,12 +299,20 @@ pub(in crate::cli) fn rolled_back(outcome: &RolledBack) -> String {
     )];
     let (back, missing): (Vec<_>, Vec<_>) = outcome.objects.iter().partition(|object| object.restored);
     if !back.is_empty() {
-        text.push(format!("Put back with them: {}.", plural(i64::try_from(back.len()).unwrap_or(0), "object", "objects")));
+        text.push(format!(
+            "Put back with them: {}.",
+            plural(i64::try_from(back.len()).unwrap_or(0), "object", "objects")
+        ));
     }
     if !missing.is_empty() {
         text.push("NOT put back; mend what is in the way, then run `app-secrets rollback` again:".to_owned());
         text.extend(missing.iter().map(|object| {
-            format!("  {} {}: {}", object.kind, object.object, printable(object.problem.as_deref().unwrap_or("")))
+            format!(
+                "  {} {}: {}",
+                object.kind,
+                object.object,
+                printable(object.problem.as_deref().unwrap_or(""))
+            )
         }));
     }
     text.join("\n")
@@ -352,7 +370,10 @@ pub(in crate::cli) fn scrubbed(outcome: &Scrubbed) -> String {
 fn copies(copies: &[String]) -> Option<String> {
     let listed: Vec<String> = copies.iter().map(|copy| format!("\n  {}", printable(copy))).collect();
     (!copies.is_empty()).then(|| {
-        format!("Triggers write to these, which may hold copies of the plaintext; look into each:{}", listed.concat())
+        format!(
+            "Triggers write to these, which may hold copies of the plaintext; look into each:{}",
+            listed.concat()
+        )
     })
 }
 

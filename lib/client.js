@@ -17,6 +17,7 @@
 //   watch(filter, callback)     → { close() }; calls back with { kind: 'changed', businessId, names, versions } and
 //                                 { kind: 'resync' }, and leaves merging and filtering to `Watcher`
 //   stats(), close(), and, where its time is not the machine's, clock
+//   checksIds                   whether `get` says itself what is no id: the check costs as much as a cached read
 // Arguments reach it checked. What it rejects with is a SecretsError. Times are a Date, ISO 8601 or milliseconds.
 
 const args = require('./arguments.js')
@@ -31,6 +32,7 @@ let internals
 
 class Secrets {
   #transport
+  #isId
   #clock
   /** Names that were used without an error: a get of one of these needs no second look. */
   #used = new Set()
@@ -43,11 +45,12 @@ class Secrets {
   constructor(key, transport) {
     if (key !== maker) throw new TypeError('Secrets has no public constructor: connect() makes a client')
     this.#transport = transport
+    this.#isId = transport.checksIds ? mayBeId : args.isBusinessId
     this.#clock = transport.clock ?? machineClock
   }
 
   get(businessId, name) {
-    if (this.#used.has(name) && this.#observers.length === 0 && args.isBusinessId(businessId)) {
+    if (this.#used.has(name) && this.#observers.length === 0 && this.#isId(businessId)) {
       return this.#transport.get(businessId, name)
     }
     return this.#run('get', async (call) => {
@@ -219,6 +222,11 @@ class Secrets {
       },
     }
   }
+}
+
+/** What the transport looks at more closely. */
+function mayBeId(argument) {
+  return typeof argument === 'string' && argument.length === 36
 }
 
 /** What may be shown of one secret, from what a transport says of it. */

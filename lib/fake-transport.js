@@ -97,7 +97,7 @@ class FakeTransport {
     return {
       hits: none,
       negativeHits: none,
-      misses: this.#reads,
+      misses: none,
       entries: none,
       staleServed: none,
       evictions: none,

@@ -1,84 +1,163 @@
-// A transport over the addon's classes as they are.
+// The addon, as a transport: everything that the addon gives becomes a value of this realm here. The addon's own exports
+// are shared by all realms of the process and are never changed.
 
-const { SecretsError, codes } = require('./errors.js')
+const { Batch } = require('./batch.js')
+const { SecretsError, closed, unknownSecret } = require('./errors.js')
 const explained = require('./explain.js')
 
-let binding
+let addon
 try {
-  binding = require('../binding.js')
+  addon = require('../binding.js')
 } catch (error) {
   throw explained(error)
 }
 
+/** A promise of what `call` tells its callback. */
+function promised(call) {
+  return new Promise((resolve, reject) => {
+    call((code, value) => (code === null ? resolve(value) : reject(new SecretsError(code, value))))
+  })
+}
+
+/** Throws what the addon told a `failed` callback: for calls that have no promise. */
+function orThrow(call) {
+  let error
+  const made = call((code, message) => {
+    error = new SecretsError(code, message)
+  })
+  if (error) throw error
+  return made
+}
+
+/** Operation → [what the addon takes, what it makes of the answer]. */
+const operations = {
+  getMany: [
+    ({ businessId, names, fresh }) => [businessId, names, fresh === true],
+    (values, { names }) => Object.fromEntries(names.map((name, at) => [name, values[at]])),
+  ],
+  set: [
+    ({ businessId, values, expected, options }) => {
+      const names = Object.keys(values)
+      return [
+        businessId,
+        names,
+        names.map((name) => values[name]),
+        names.map((name) => expected?.[name] ?? null),
+        options ? JSON.stringify(options) : null,
+      ]
+    },
+    JSON.parse,
+  ],
+  list: [({ businessId }) => [businessId], JSON.parse],
+  undo: [({ businessId, name, expected }) => [businessId, name, expected]],
+  lease: [({ businessId, name, ttlMs }) => [businessId, name, ttlMs], JSON.parse],
+  release: [({ businessId, name, token }) => [businessId, name, token]],
+  check: [({ businessId, name, version, result }) => [businessId, name, version, result]],
+  due: [({ withinMs }) => [withinMs], JSON.parse],
+  names: [() => [], JSON.parse],
+  ping: [() => []],
+}
+
+/** Name → its number in the addon. The same for every client of the process. */
+const numbers = new Map()
+
+function numberOf(name) {
+  const number = addon.nameNumber(name)
+  if (number !== undefined && number !== null) numbers.set(name, number)
+  return numbers.get(name)
+}
+
 class NativeTransport {
   #client
-  #opened = null
+  /** Looks into the cache; null where there is none. */
+  #cached
+  #batch = new Batch()
+  #isClosed = false
 
+  /** Throws where the options cannot work. Opens no connection. */
   constructor(options) {
-    const { listen, ...rest } = options
-    this.#client = settled(binding.connect(rest)).then((client) => {
-      this.#opened = client
-      return client
-    })
-    this.#client.catch(() => {})
-    this.ready = this.#client
-  }
-
-  async #with(work) {
-    const client = await this.#client
-    return settled(work(client))
+    const batch = this.#batch
+    this.#client = orThrow((failed) => addon.open(options, batch.slots, batch.settle, failed))
+    const client = this.#client
+    this.#cached = client.cachedReader()
+    batch.start(
+      (token, ids, names, count) => client.read(token, ids, names, count),
+      (businessId, number) => this.#readAlone(businessId, number),
+    )
   }
 
   get(businessId, name) {
-    return this.#with((client) => Promise.resolve(client.get(businessId, name)))
-  }
-
-  call(op, { businessId, names, values, expected, options, name }) {
-    return this.#with(async (client) => {
-      if (op === 'getMany') return client.getMany(businessId, names)
-      if (op === 'set') return client.setMany(businessId, values, { expectedVersions: expected ?? undefined })
-      if (op === 'list') return client.list(businessId)
-      if (op === 'ping') return client.ping()
-      if (op === 'names') return binding.secretNameList()
-      if (op === 'due') return []
-      throw new SecretsError('NOT_MIGRATED', `the addon knows no ${op} (${name}, ${options})`)
-    })
-  }
-
-  watch(filter, callback) {
-    const { businessId, names } = filter
-    let watcher
-    let ended = false
-    this.#client.then((client) => {
-      if (!ended) watcher = client.watch({ businessId, names }, callback)
-    })
-    return {
-      close() {
-        ended = true
-        watcher?.close()
-      },
+    const number = numbers.get(name) ?? numberOf(name)
+    if (number === undefined) return Promise.reject(unknownSecret(name))
+    if (this.#cached !== null) {
+      const value = this.#cached(businessId, number)
+      if (value !== undefined) return Promise.resolve(value)
     }
+    return this.#isClosed ? Promise.reject(closed()) : this.#batch.get(businessId, number)
+  }
+
+  async call(op, passed) {
+    const [take, make] = operations[op]
+    const value = await this.#call(op, take(passed))
+    return make ? make(value, passed) : value
+  }
+
+  watch({ businessId, names }, callback) {
+    const told = (event) => callback(JSON.parse(event))
+    return orThrow((failed) => this.#client.watch(businessId, names, told, failed))
   }
 
   stats() {
-    return this.#opened?.stats()
+    return JSON.parse(this.#client.stats())
   }
 
-  close() {
-    return this.#with((client) => client.close())
+  /** What was asked for before is under way by then. */
+  async close() {
+    this.#batch.flush()
+    this.#isClosed = true
+    await this.#call('close', [])
+  }
+
+  #call(op, args) {
+    return promised((callback) => this.#client.call(op, args, callback))
+  }
+
+  async #readAlone(businessId, number) {
+    const [name] = [...numbers].find(([, known]) => known === number)
+    const values = await this.call('getMany', { businessId, names: [name] })
+    return values[name]
   }
 }
 
-async function settled(promise) {
+/** Where an answer of the migration role's calls holds a time. */
+const times = new Set(['appliedAt', 'lastAt'])
+
+const withDates = (key, value) => (times.has(key) && value !== null ? new Date(value) : value)
+
+/** `op` is `migrate`, `status`, `verify` or `doctor`; `onProgress` is told of each event of a migration. */
+async function admin(op, options, onProgress) {
+  const told = onProgress && ((event) => tell(onProgress, JSON.parse(event)))
+  const json = await promised((callback) => addon.admin(op, options, callback, told))
+  return JSON.parse(json, withDates)
+}
+
+/** What the callback throws has nobody to catch it, and must not end the migration. */
+function tell(onProgress, event) {
   try {
-    return await promise
-  } catch (error) {
-    throw codes.includes(error?.code) ? new SecretsError(error.code, error.message) : error
+    onProgress(event)
+  } catch (thrown) {
+    const message = String(thrown?.message ?? thrown)
+    process.emitWarning(`the callback of migrate() failed, and goes on being called: ${message}`, {
+      type: 'SecretsWatchWarning',
+      code: 'WATCH_CALLBACK_FAILED',
+      detail: String(thrown?.stack ?? ''),
+    })
   }
 }
 
-function admin(op, options, onProgress) {
-  return settled(binding[op](options, onProgress))
+/** Runs the command line on this process's own streams. Resolves with the exit code. */
+function runCli(args) {
+  return promised((callback) => addon.runCli(args, callback))
 }
 
-module.exports = { NativeTransport, admin, runCli: binding.runCli }
+module.exports = { NativeTransport, admin, runCli }

@@ -4,38 +4,33 @@
 const api = require('@opentelemetry/api')
 const { internals } = require('./client.js')
 
-/** What `stats()` counts: name, unit, what it is, and how it is read. */
-const counters = [
-  ['app_secrets.cache.hits', '{secret}', 'Secrets that the cache answered', (stats) => stats.hits],
-  [
-    'app_secrets.cache.misses',
-    '{secret}',
-    'Secrets that the cache could not answer',
-    (stats) => stats.misses,
-  ],
-  [
-    'app_secrets.cache.stale',
-    '{secret}',
-    'Secrets answered from an expired entry',
-    (stats) => stats.staleServed,
-  ],
-  [
-    'app_secrets.cache.invalidations',
-    '{secret}',
-    'Secrets dropped because they changed',
-    (stats) => stats.invalidations,
-  ],
-  ['app_secrets.batches', '{statement}', 'Statements that read secrets', (stats) => stats.batches],
-  ['app_secrets.connections.lost', '{connection}', 'Connections lost', (stats) => stats.pool.lost],
-  [
-    'app_secrets.listener.reconnects',
-    '{connection}',
-    'Listeners that came back',
+/** Of `stats()`, as docs/metrics.md has them: name, unit, what it is. */
+const counters = {
+  'cache.hit': ['{secret}', 'Secrets that the cache answered', (stats) => stats.hits],
+  'cache.negative_hit': ['{secret}', 'Of these, how many were not set', (stats) => stats.negativeHits],
+  'cache.miss': ['{secret}', 'Secrets that the cache could not answer', (stats) => stats.misses],
+  'cache.stale': ['{secret}', 'Secrets answered from an expired entry', (stats) => stats.staleServed],
+  'cache.eviction': ['{secret}', 'Secrets dropped to make room', (stats) => stats.evictions],
+  'cache.invalidation': ['{secret}', 'Secrets dropped because they changed', (stats) => stats.invalidations],
+  'read.coalesced': ['{read}', 'Reads that joined an identical one', (stats) => stats.coalesced],
+  'read.batch': ['{statement}', 'Statements that read secrets', (stats) => stats.batches],
+  'read.element': ['{secret}', 'Secrets that these asked for', (stats) => stats.elements],
+  'connection.opened': ['{connection}', 'Connections opened so far', (stats) => stats.pool.opened],
+  'connection.lost': ['{connection}', 'Connections lost so far', (stats) => stats.pool.lost],
+  'listener.reconnect': [
+    '{reconnect}',
+    'How often the listener came back',
     (stats) => stats.listener.reconnects,
   ],
-]
-const pool = { 'db.client.connection.pool.name': 'app-secrets' }
-const connections = (state) => ({ ...pool, 'db.client.connection.state': state })
+}
+const gauges = {
+  'cache.entry': ['{secret}', 'Secrets in the cache', (stats) => stats.entries],
+  'connection.count': ['{connection}', 'Open connections', (stats) => stats.pool.connections],
+  'connection.busy': ['{connection}', 'Of these, how many are at work', (stats) => stats.pool.busy],
+  'connection.idle': ['{connection}', 'Of these, how many have none', (stats) => stats.pool.idle],
+  'connection.waiting': ['{request}', 'Calls that wait for a connection', (stats) => stats.pool.waiting],
+}
+const states = ['off', 'connecting', 'listening', 'unavailable']
 
 /** Makes a span of each call of a client, and metrics of its `stats()`. Gives a function that ends it. */
 function instrument(secrets, options = {}) {
@@ -57,31 +52,25 @@ function instrument(secrets, options = {}) {
     }
   })
 
-  const counted = counters.map(([name, unit, description, read]) => [
-    meter.createObservableCounter(name, { unit, description }),
-    read,
-  ])
-  const entries = meter.createObservableUpDownCounter('app_secrets.cache.entries', {
-    unit: '{secret}',
-    description: 'Secrets in the cache',
-  })
-  const open = meter.createObservableUpDownCounter('db.client.connection.count', {
-    unit: '{connection}',
-    description: 'Open connections by state',
-  })
-  const pending = meter.createObservableUpDownCounter('db.client.connection.pending_requests', {
-    unit: '{request}',
-    description: 'Calls that wait for a connection',
+  const made = []
+  for (const [kind, described] of [
+    ['createObservableCounter', counters],
+    ['createObservableGauge', gauges],
+  ]) {
+    for (const [short, [unit, description, read]] of Object.entries(described)) {
+      made.push([meter[kind](`app_secrets.${short}`, { unit, description }), read])
+    }
+  }
+  const listener = meter.createObservableGauge('app_secrets.listener.state', {
+    unit: '1',
+    description: '1 for the state that the attribute names',
   })
   const report = (result) => {
     const stats = secrets.stats()
-    for (const [instrument, read] of counted) result.observe(instrument, read(stats))
-    result.observe(entries, stats.entries)
-    result.observe(open, stats.pool.busy, connections('used'))
-    result.observe(open, stats.pool.idle, connections('idle'))
-    result.observe(pending, stats.pool.waiting, pool)
+    for (const [instrument, read] of made) result.observe(instrument, read(stats))
+    for (const state of states) result.observe(listener, Number(stats.listener.state === state), { state })
   }
-  const instruments = [...counted.map(([instrument]) => instrument), entries, open, pending]
+  const instruments = [...made.map(([instrument]) => instrument), listener]
   meter.addBatchObservableCallback(report, instruments)
 
   return () => {

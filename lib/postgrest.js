@@ -189,8 +189,9 @@ class PostgrestTransport {
     try {
       await this.#requests.upsert('business_secrets', { business_id: businessId, ...values })
     } catch (error) {
-      // Row Level Security says the same of a row that is hidden and of one that may not be written.
-      if (error.code === 'PERMISSION_DENIED') await this.#status(businessId, names, 'name')
+      // A row that is hidden fails like one that may not be written, and a business that is missing by its foreign key.
+      const hidden = ['PERMISSION_DENIED', 'REFUSED'].includes(error.code)
+      if (hidden) await this.#status(businessId, names, 'name')
       throw error
     }
     const rows = await this.#status(businessId, names, 'name,version')
@@ -221,7 +222,9 @@ class PostgrestTransport {
   async _check({ businessId, name, version, result }) {
     const filters = { select: 'version', business_id: `eq.${businessId}`, name: `eq.${name}` }
     Object.assign(filters, { version: `eq.${version}`, is_set: 'eq.true' })
-    const rows = await this.#requests.update(STATUS, filters, { check_result: result })
+    // The time is the server's: naming one says that this is a check, also where it finds what the last one found.
+    const change = { check_result: result, last_checked_at: new Date().toISOString() }
+    const rows = await this.#requests.update(STATUS, filters, change)
     if (rows.length === 0) await this.#status(businessId, [name], 'name')
     return rows.length > 0
   }
@@ -278,7 +281,7 @@ class PostgrestTransport {
     return {
       hits: 0,
       negativeHits: 0,
-      misses: this.#elements,
+      misses: 0,
       entries: 0,
       staleServed: 0,
       evictions: 0,

@@ -379,7 +379,8 @@ begin
         ),
         triggers as materialized (
             select t.side, t.name as table_name, g.tgname, g.tgenabled, g.tgtype, p.proname, pn.nspname as function_schema,
-                format('%I.%I', pn.nspname, p.proname) as function_name, p.prosrc
+                format('%I.%I', pn.nspname, p.proname) as function_name, p.prosrc,
+                exists (select from unnest(p.proconfig) as c (entry) where c.entry like 'search\_path=%') as has_path
             from plain t
             join pg_catalog.pg_trigger g on g.tgrelid = t.oid and not g.tgisinternal
             join pg_catalog.pg_proc p on p.oid = g.tgfoid
@@ -779,14 +780,14 @@ begin
                 'nothing: writes of it lock the whole row, and 005 names it before it goes', null
             from legacy l join unique_indexes u on u.relid = l.relid and not u.indisprimary and l.attnum = any (u.keys)
             union all
-            select 'refuse', 'legacy_check', l.object, 'the constraint ' || k.conname || ' ' || k.definition, 'a constraint that lets a key be cleared',
-                format('alter table %s drop constraint %I', k.table_name, k.conname)
-            from legacy l join judged_checks k on k.side = 'owner' and l.attnum = any (k.conkey) and k.refuses_null
-            union all
-            select 'warn', 'legacy_check', l.object, 'the constraint ' || k.conname || ' ' || k.definition,
-                'it stays: what it refuses, a write of the secret is refused for too', null
-            from legacy l join judged_checks k on k.side = 'owner' and l.attnum = any (k.conkey) and k.refuses_null is not true
-            where k.opaque or cardinality(k.conkey) > 1
+            select case when k.refuses_null then 'refuse' else 'warn' end, 'legacy_check', string_agg(l.object, ', ' order by l.attnum),
+                'the constraint ' || k.conname || ' ' || k.definition,
+                case when k.refuses_null then 'a constraint that lets a key be cleared'
+                    else 'it stays: what it refuses, a write of the secret is refused for too' end,
+                case when k.refuses_null then format('alter table %s drop constraint %I', k.table_name, k.conname) end
+            from legacy l join judged_checks k on k.side = 'owner' and l.attnum = any (k.conkey)
+            where k.refuses_null or k.opaque or cardinality(k.conkey) > 1
+            group by k.refuses_null, k.table_name, k.conname, k.definition
             union all
             select 'refuse', 'legacy_too_long', l.object, (c.n)::text || ' values over 65,536 bytes', 'values of 65,536 bytes at most', null
             from legacy l
@@ -832,6 +833,10 @@ begin
             from identities i
             left join published p on p.relid = i.relid and p.needs_identity
             where not i.known and (i.side = 'secrets' or p.pubname is not null)
+                -- One primary key mends both.
+                and (i.side = 'owner' or i.has_primary_key or exists (
+                    select from unique_indexes u join business_id b on b.relid = u.relid
+                    where u.usable and u.indimmediate and not u.indisexclusion and u.keys = array[b.attnum]))
             group by i.table_name, i.has_primary_key, i.side
             union all
             select 'refuse', 'other_not_null', c.object, 'NOT NULL without a default: a row of ours has none for it', 'a default, or no NOT NULL',
@@ -1017,6 +1022,22 @@ begin
             from triggers g
             where g.side = 'secrets' and g.tgenabled <> 'D' and g.function_schema <> 'app_secrets'
             union all
+            -- Writes of ours to business_secrets happen under our path. To the owner table they happen under the app's.
+            select 'refuse', 'secrets_trigger_path', format('trigger %I on %s', g.tgname, g.table_name),
+                'its function ' || g.function_name || ' names ' || string_agg(distinct o.name, ', ' order by o.name) || ' without a schema',
+                'a function with a search_path of its own', format('alter function %s() set search_path = %s', g.function_name, p.reset_val)
+            from triggers g
+            join (
+                select c.relname::text as name, c.relnamespace as space from pg_catalog.pg_class c where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+                union
+                select f.proname, f.pronamespace from pg_catalog.pg_proc f
+            ) o on g.prosrc ~* ('(?<![.a-z0-9_$"])"?' || regexp_replace(o.name, '([^a-zA-Z0-9_])', '\\\1', 'g') || '\M')
+            join pg_catalog.pg_namespace n on n.oid = o.space and n.nspname not in ('pg_catalog', 'information_schema', 'app_secrets')
+                and n.nspname !~ '^pg_'
+            cross join (select s.reset_val from pg_catalog.pg_settings s where s.name = 'search_path') p
+            where g.side = 'secrets' and g.tgenabled <> 'D' and g.function_schema <> 'app_secrets' and not g.has_path
+            group by g.tgname, g.table_name, g.function_name, p.reset_val
+            union all
             select 'refuse', 'rule', format('rule %I on %s', w.rulename, t.name), 'a rule, which rewrites what is written', 'a table without rules',
                 format('drop rule %I on %s', w.rulename, t.name)
             from plain t join pg_catalog.pg_rewrite w on w.ev_class = t.oid
@@ -1081,7 +1102,11 @@ begin
         )
         select listed.severity, listed.code, listed.object, listed.found, listed.needed, listed.fix
         from findings listed
-        order by array_position(array['refuse', 'warn', 'note'], listed.severity), listed.code, listed.object, listed.found
+        -- The statements that mend are in an order in which they can be run: tables, then rows, then keys.
+        order by array_position(array['refuse', 'warn', 'note'], listed.severity),
+            case when listed.code like 'table%' then 1 when listed.code like 'rows%' then 2 when listed.code like 'business_id%' then 3
+                when listed.code like 'foreign%' then 5 else 4 end,
+            listed.code, listed.object, listed.found
         -- app-secrets: end of pre-flight
     loop
         if v_finding.severity = 'refuse' then

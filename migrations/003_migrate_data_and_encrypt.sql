@@ -416,7 +416,7 @@ begin
         join pg_class c on c.oid = d.objid and c.relkind in ('i', 'I')
         where d.classid = 'pg_class'::regclass and not exists (select from pg_constraint k where k.conindid = d.objid and k.conrelid = v_owner)
         union all
-        select case when k.conrelid <> v_owner or d.blocks then 'blocks' when d.own then 'own' else 'shared' end, 'constraint',
+        select case when k.conrelid <> v_owner then 'blocks' when d.own then 'own' else 'shared' end, 'constraint',
             quote_ident(k.conname) || case when k.conrelid <> v_owner then format(' on %s', k.conrelid::regclass) else '' end, d.attname::name,
             format('alter table %s add constraint %I %s', k.conrelid::regclass, k.conname, pg_get_constraintdef(k.oid))
         from dependents d

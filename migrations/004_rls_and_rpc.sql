@@ -423,6 +423,7 @@ as $$
 declare
     v_scope record;
     v_cells record;
+    v_unmarked boolean;
     v_now constant timestamp := statement_timestamp() at time zone 'UTC';
 begin
     v_scope := app_secrets.scope_of_caller(false);
@@ -441,6 +442,7 @@ begin
         "values" := v_cells."values";
         versions := case when p_with_versions then v_cells.versions end;
         statuses := v_cells.statuses;
+        v_unmarked := v_cells.unmarked;
     exception when data_exception then
         "values" := array_fill(null::text, array[cardinality(p_names)]);
         versions := array_fill(0::bigint, array[cardinality(p_names)]);
@@ -461,9 +463,9 @@ begin
             end;
         end loop;
         versions := case when p_with_versions then versions end;
-        v_cells.unmarked := true;
+        v_unmarked := true;
     end;
-    if v_cells.unmarked and current_setting('transaction_read_only') = 'off' then
+    if v_unmarked and current_setting('transaction_read_only') = 'off' then
         perform app_secrets.mark_reads(v_scope.caller, p_business_ids, p_names, statuses, v_now);
     end if;
 end $$;
@@ -978,7 +980,8 @@ begin
             new.value := v_value;
         end if;
         new.is_set := true;
-    elsif new.check_result is distinct from old.check_result then
+    -- A check that finds what the last one found is another check: whoever tells of one names its time too, which is ours.
+    elsif new.check_result is distinct from old.check_result or new.last_checked_at is distinct from old.last_checked_at then
         update app_secrets.secret_versions v set last_checked_at = now(), check_result = new.check_result
         where v.business_id = old.business_id and v.name = old.name and v.is_set;
     end if;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::catalogue::SecretName;
+use crate::name::{NotAName, SecretName};
 
 /// The result of everything here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -169,6 +169,12 @@ impl Error {
 
     pub(crate) fn unavailable(cause: impl Into<String>) -> Self {
         Self::Unavailable { cause: cause.into() }
+    }
+}
+
+impl From<NotAName> for Error {
+    fn from(_: NotAName) -> Self {
+        Self::UnknownSecret { hint: "a name is made of lower-case letters, digits and underscores".into() }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::watch::ListenerStats;
+use serde::Serialize;
 
 /// Only ever grows, and orders nothing: it is read on its own.
 #[derive(Debug, Default)]
@@ -37,7 +37,8 @@ pub(crate) struct Counters {
 }
 
 /// What a client has done since it was made, and what it is doing. Holds no id and no value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Stats {
     /// Secrets that the cache answered.
     pub hits: u64,
@@ -66,7 +67,7 @@ pub struct Stats {
 }
 
 /// The connections of a client, without its listener's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct PoolStats {
     /// Open connections.
     pub connections: u64,
@@ -80,4 +81,32 @@ pub struct PoolStats {
     pub opened: u64,
     /// Connections lost so far, or given up because no answer came.
     pub lost: u64,
+}
+
+/// How the listener is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerStats {
+    /// What it is doing.
+    pub state: ListenerState,
+    /// How often it has come back after it was lost.
+    pub reconnects: u64,
+    /// Why it was lost, or did not come about, last. Never a value, a password or a connection string.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+}
+
+/// What the listener is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ListenerState {
+    /// There is nothing to listen for: no cache, and nobody watches.
+    #[default]
+    Off,
+    /// It has no session, and is trying to get one. Cached values live by their time to live.
+    Connecting,
+    /// It hears of every change.
+    Listening,
+    /// It cannot hear anything through this connection. Cached values live by their time to live.
+    Unavailable,
 }

@@ -52,6 +52,7 @@ export const failures = {
     assert.equal(whole.value, 'whole')
     const both = ['claude_api_key', 'grok_api_key']
     await refuses(() => client.getMany(id, both), 'DECRYPT_FAILED', { says: /^grok_api_key cannot/ })
+    await refuses(() => client.getMany(id, ['grok_api_key']), 'DECRYPT_FAILED')
     assert.equal((await client.list(id)).find(({ name }) => name === 'grok_api_key').isSet, true)
     await client.set(id, 'grok_api_key', 'healed')
     assert.equal(await client.get(id, 'grok_api_key'), 'healed')
@@ -79,14 +80,15 @@ export const failures = {
     assert.equal(await client.ping(), undefined)
     await client.get(id, 'grok_api_key')
     const stats = client.stats()
-    assert.ok(stats.misses + stats.hits > 0)
+    assert.ok(stats.elements >= 1 && stats.batches >= 1)
     for (const key of ['hits', 'negativeHits', 'misses', 'entries', 'staleServed', 'evictions']) {
       assert.equal(typeof stats[key], 'number', key)
     }
     for (const key of ['invalidations', 'coalesced', 'batches', 'elements']) {
       assert.equal(typeof stats[key], 'number', key)
     }
-    assert.deepEqual(Object.keys(stats.pool), ['connections', 'busy', 'idle', 'waiting', 'opened', 'lost'])
+    const pool = ['busy', 'connections', 'idle', 'lost', 'opened', 'waiting']
+    assert.deepEqual(Object.keys(stats.pool).sort(), pool)
     assert.ok(['off', 'connecting', 'listening', 'unavailable'].includes(stats.listener.state))
     assert.ok(!JSON.stringify(stats).includes(id))
   },

@@ -1,10 +1,10 @@
 // The fake against the contract. It shares the client's own transport, as two clients share a database.
 
 import { randomUUID } from 'node:crypto'
-import { createRequire } from 'node:module'
+import { testing } from '../support/addon.mjs'
 import { contract } from './contract.mjs'
 
-const { createFakeSecrets } = createRequire(import.meta.url)('../../lib/testing.js')
+const { createFakeSecrets } = testing
 
 contract('the fake', () => {
   const client = createFakeSecrets({ businesses: [] })

@@ -131,6 +131,8 @@ export const writes = {
     const { lastCheckedAt, checkResult } = await entry(client, id, 'grok_api_key')
     assert.ok(lastCheckedAt instanceof Date)
     assert.equal(checkResult, 'works')
+    assert.equal(await client.check(id, 'grok_api_key', version, 'works'), true)
+    assert.ok((await entry(client, id, 'grok_api_key')).lastCheckedAt >= lastCheckedAt)
     await client.set(id, 'grok_api_key', 'two')
     assert.equal(await client.check(id, 'grok_api_key', version, 'refused'), false)
     assert.notEqual((await entry(client, id, 'grok_api_key')).checkResult, 'refused')

@@ -1,94 +1,147 @@
-// The edge function google-auth, served as Deno would serve it.
+// The edge function google-auth, served by Deno, with the real supabase-js, through the Data API.
 
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
 import { test } from 'node:test'
-import { compile } from './support/compiled.mjs'
-import { appDatabase, owner, provider, stranger } from './support/database.mjs'
-import { tokenFor } from './support/supabase.mjs'
+import { promisify } from 'node:util'
+import { appDatabase, dataApi, forged, owner, stranger } from './support/database.mjs'
+import { denoOptions, denoPath, functionFolder, serveFunction, startGoogle } from './support/edge.mjs'
+
+const reference = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 test('google-auth', async (t) => {
   const { db, business } = await appDatabase(t)
-  const load = await compile(t, ['supabase/functions/google-auth/index.ts'])
-
-  const env = {
-    SUPABASE_URL: db.urlFor('authenticator'),
-    SUPABASE_ANON_KEY: 'anon',
-    SUPABASE_SERVICE_ROLE_KEY: 'service_role',
+  const api = await dataApi(t, db)
+  const google = await startGoogle(t)
+  const served = await serveFunction(t, {
+    SUPABASE_URL: api.url,
+    SUPABASE_PUBLISHABLE_KEYS: JSON.stringify({ default: api.keys.publishable }),
+    SUPABASE_SECRET_KEYS: JSON.stringify({ default: api.keys.secret }),
     GOOGLE_CLIENT_ID: 'client',
     GOOGLE_CLIENT_SECRET: 'client-secret',
     GOOGLE_REDIRECT_URI: 'https://app.example.com/google',
-  }
-  let handler
-  globalThis.Deno = { env: { get: (name) => env[name] }, serve: (serve) => (handler = serve) }
-  t.after(() => delete globalThis.Deno)
-  await load('supabase/functions/google-auth/index.js')
+    GOOGLE_TOKEN_URL: google.url,
+  })
 
-  let google = provider(() => ({ status: 500 }))
-  t.mock.method(globalThis, 'fetch', (...request) => google.fetch(...request))
-  async function call(user, body) {
-    const request = new Request('http://localhost/google-auth', {
+  async function call(token, body) {
+    const response = await fetch(served.url, {
       method: 'POST',
       body: JSON.stringify(body),
-      headers: user ? { Authorization: `Bearer ${tokenFor(user)}` } : {},
+      headers: token ? { authorization: `Bearer ${token}` } : {},
     })
-    const response = await handler(request)
     const text = await response.text()
     return { status: response.status, body: text ? JSON.parse(text) : undefined }
   }
-  const grants = (body) => provider(() => ({ body }))
+  const asOwner = (body = { business_id: business }) => call(api.sign({ sub: owner }), body)
   const stored = () =>
     db.one('select * from public.decrypted_business_secrets where business_id = $1', [business])
+  const expire = (when = "now() + interval '30 seconds'") =>
+    db.query(`update public.business_secrets set google_token_expiry = ${when} where business_id = $1`, [
+      business,
+    ])
 
   await t.test('a business without a grant is told so', async () => {
-    assert.deepEqual(await call(owner, { business_id: business }), {
-      status: 409,
-      body: { error: 'NOT_CONNECTED' },
-    })
+    assert.deepEqual(await asOwner(), { status: 409, body: { error: 'NOT_CONNECTED' } })
   })
 
   await t.test('the consent’s code becomes a sealed grant', async () => {
-    google = grants({ access_token: 'access-1', refresh_token: 'refresh-1', expires_in: 3600 })
-    assert.equal((await call(owner, { business_id: business, code: 'consent' })).status, 204)
+    assert.equal((await asOwner({ business_id: business, code: 'consent' })).status, 204)
     const { google_access_token: access, google_refresh_token: refresh } = await stored()
-    assert.deepEqual([access, refresh], ['access-1', 'refresh-1'])
-    const row = await db.one('select google_access_token from public.business_secrets')
-    assert.match(row.google_access_token, /^[0-9a-f-]{36}$/)
+    assert.deepEqual([access, refresh], ['google-access-1', 'google-refresh-1'])
+    const row = await db.one('select * from public.business_secrets where business_id = $1', [business])
+    assert.match(row.google_access_token, reference)
+    assert.match(row.google_refresh_token, reference)
   })
 
   await t.test('a token that is still good is handed out without asking Google', async () => {
-    google = provider(() => ({ status: 500 }))
-    const { status, body } = await call(owner, { business_id: business })
-    assert.equal(status, 200)
-    assert.equal(body.access_token, 'access-1')
-    assert.equal(google.calls.length, 0)
+    const { status, body } = await asOwner()
+    assert.deepEqual([status, body.access_token], [200, 'google-access-1'])
+    assert.equal(google.grants.length, 1)
   })
 
-  await t.test('one that is about to expire is refreshed, and the refresh token kept', async () => {
-    await db.query("update public.business_secrets set google_token_expiry = now() + interval '30 seconds'")
-    google = grants({ access_token: 'access-2', expires_in: 3600 })
-    assert.equal((await call(owner, { business_id: business })).body.access_token, 'access-2')
-    assert.equal(new URLSearchParams(google.calls[0].body).get('refresh_token'), 'refresh-1')
-    const { google_access_token: access, google_refresh_token: refresh } = await stored()
-    assert.deepEqual([access, refresh], ['access-2', 'refresh-1'])
+  await t.test(
+    'one that is about to expire is refreshed, once for all who ask at the same time',
+    async () => {
+      await expire()
+      const answers = await Promise.all(Array.from({ length: 20 }, () => asOwner()))
+      assert.deepEqual([...new Set(answers.map(({ body }) => body.access_token))], ['google-access-2'])
+      assert.equal(google.grants.length, 2)
+      assert.equal(google.refused, 0)
+      assert.equal((await stored()).google_refresh_token, 'google-refresh-2')
+    },
+  )
+
+  await t.test('a refresh token that Google did not send again is kept', async () => {
+    google.rotates = false
+    await expire()
+    assert.equal((await asOwner()).body.access_token, 'google-access-3')
+    assert.equal((await stored()).google_refresh_token, 'google-refresh-2')
   })
 
-  await t.test('a grant that Google revoked is reported, and nothing is changed', async () => {
-    await db.query('update public.business_secrets set google_token_expiry = now()')
-    google = provider(() => ({ status: 400, body: { error: 'invalid_grant' } }))
-    assert.deepEqual(await call(owner, { business_id: business }), {
-      status: 409,
-      body: { error: 'GRANT_REVOKED' },
-    })
-    assert.equal((await stored()).google_refresh_token, 'refresh-1')
+  await t.test('while somebody else holds the lease it waits, and takes what they have stored', async () => {
+    await expire()
+    const lease = await db.one(
+      "select * from public.lease_business_secret($1, 'google_access_token', '20 seconds')",
+      [business],
+    )
+    const waiting = asOwner()
+    await db.query('select public.set_business_secrets($1, $2)', [
+      business,
+      JSON.stringify({
+        google_access_token: 'stored-by-the-holder',
+        google_token_expiry: new Date(Date.now() + 3_600_000).toISOString(),
+      }),
+    ])
+    assert.equal((await waiting).body.access_token, 'stored-by-the-holder')
+    assert.equal(google.grants.length, 3)
+    await db.query("select public.release_business_secret($1, 'google_access_token', $2)", [
+      business,
+      lease.token,
+    ])
   })
 
-  await t.test('another tenant, and a visitor, get nothing', async () => {
-    google = grants({ access_token: 'stolen', expires_in: 3600 })
-    for (const user of [stranger, null]) {
-      const { status } = await call(user, { business_id: business })
-      assert.equal(status, 404)
+  await t.test('Google being away is no refusal, and changes nothing', async () => {
+    await expire()
+    google.status = 503
+    assert.deepEqual(await asOwner(), { status: 503, body: { error: 'GOOGLE_UNAVAILABLE' } })
+    google.status = 200
+    assert.equal((await asOwner()).body.access_token, 'google-access-4')
+  })
+
+  await t.test('a grant that Google has revoked is reported, and nothing is changed', async () => {
+    await expire()
+    google.current = 'somebody-elses'
+    assert.deepEqual(await asOwner(), { status: 409, body: { error: 'GRANT_REVOKED' } })
+    assert.equal((await stored()).google_refresh_token, 'google-refresh-2')
+  })
+
+  await t.test('another tenant, a visitor and a forged or expired token get nothing', async () => {
+    await expire("now() + interval '1 hour'")
+    const before = google.grants.length
+    const tokens = {
+      stranger: [api.sign({ sub: stranger }), 404],
+      visitor: [undefined, 401],
+      forged: [forged({ sub: owner }), 404],
+      expired: [api.sign({ sub: owner, exp: 1 }), 404],
     }
-    assert.equal(google.calls.length, 0)
-    assert.equal((await call(owner, {})).status, 400)
+    for (const [who, [token, status]] of Object.entries(tokens)) {
+      const answer = await call(token, { business_id: business })
+      assert.equal(answer.status, status, who)
+      assert.doesNotMatch(JSON.stringify(answer.body), /google-|holder/)
+    }
+    assert.equal((await asOwner({})).status, 400)
+    assert.equal(google.grants.length, before)
   })
+
+  await t.test('no token is in its log', () =>
+    assert.doesNotMatch(served.output, /google-(access|refresh)-|eyJ/),
+  )
+})
+
+test('google-auth passes Deno’s type checker', async () => {
+  const args = ['check', ...denoOptions, join(functionFolder, 'index.ts')]
+  await promisify(execFile)(await denoPath(), args, { cwd: functionFolder }).catch(({ stderr }) =>
+    assert.fail(stderr),
+  )
 })

@@ -8,11 +8,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { app, installApp } from '../../dev/app-install.mjs'
 import { createLegacyTables, loadLegacyData } from '../../dev/legacy-data.mjs'
 import { applyMigrations, createServiceLogin } from '../../dev/migrate.mjs'
 import { startPostgres } from '../../dev/postgres.mjs'
 import { cliEnds } from '../support/cli.mjs'
-import { examples } from './support/compiled.mjs'
 
 test('every secret is carried over to a new root key', async (t) => {
   const cluster = await startPostgres()
@@ -31,7 +31,8 @@ test('every secret is carried over to a new root key', async (t) => {
   t.after(() => rmSync(folder, { recursive: true, force: true }))
   const ids = join(folder, 'ids.txt')
   writeFileSync(ids, before.map((row) => row.business_id).join('\n'))
-  const child = spawn(process.execPath, [join(examples, 'scripts/reseal.js'), ids], {
+  await installApp()
+  const child = spawn(process.execPath, [join(app, 'scripts/reseal.js'), ids], {
     env: { ...process.env, APP_SECRETS_URL: service },
   })
   // Where this test fails it would wait for Enter for ever.

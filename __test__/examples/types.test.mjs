@@ -2,29 +2,35 @@
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
-import { examples, temporaryFolder, tsc } from './support/compiled.mjs'
+import { app, installApp } from '../../dev/app-install.mjs'
+
+const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc')
 
 const files = [
-  'backend_server.js',
-  'services/mayaService.js',
-  'services/adService.js',
-  'routes/klingRoutes.js',
-  'routes/systemRoutes.js',
-  'electron/services/YouTubeService.mjs',
+  'backend/lib/secrets.js',
+  'backend/lib/validation.js',
+  'backend/services/mayaService.js',
+  'backend/services/adService.js',
+  'frontend_source/electron/main/YouTubeService.ts',
+  'frontend_source/src/pages/onboarding/store/useOnboardingStore.ts',
   'scripts/reseal.js',
 ]
 const options = [
   '--noEmit --allowJs --checkJs --strict --noImplicitAny false --useUnknownInCatchVariables false',
-  '--module nodenext --target es2023 --types node --skipLibCheck --ignoreConfig',
+  '--module esnext --moduleResolution bundler --target es2023 --lib es2023,dom,dom.iterable --allowImportingTsExtensions',
+  '--types node,vite/client --skipLibCheck --ignoreConfig --jsx react-jsx',
 ]
 
-function check(paths) {
-  const args = [tsc, ...options.join(' ').split(' '), ...paths]
-  return promisify(execFile)(process.execPath, args, { cwd: examples })
+async function check(paths) {
+  await installApp()
+  const roots = ['--typeRoots', `${join(app, '../../node_modules/@types')},${join(app, 'node_modules')}`]
+  const args = [tsc, ...options.join(' ').split(' '), ...roots, ...paths]
+  return promisify(execFile)(process.execPath, args, { cwd: app })
 }
 
 test('the consumers use the package as its types say', async () => {
@@ -32,18 +38,17 @@ test('the consumers use the package as its types say', async () => {
 })
 
 test('a provider or a name that does not exist is found', async (t) => {
-  const folder = temporaryFolder(t)
-  mkdirSync(join(folder, 'node_modules/@app'), { recursive: true })
-  symlinkSync(join(examples, '../..'), join(folder, 'node_modules/@app/secrets'))
-  const wrong = join(folder, 'wrong.mjs')
+  const folder = mkdtempSync(join(await installApp(), 'backend/wrong-'))
+  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  const wrong = join(folder, 'wrong.ts')
   writeFileSync(
     wrong,
     `import { get, getProviderKey } from '@app/secrets'
 await getProviderKey('', 'mistral')
 await get('', 'gemini_key')
-/** @type {string} */ export const key = await getProviderKey('', 'gemini')
+export const key: string = await getProviderKey('', 'gemini')
 `,
   )
   const { stdout } = await check([wrong]).then(assert.fail, (error) => error)
-  for (const line of [2, 3, 4]) assert.match(stdout, new RegExp(`wrong\\.mjs\\(${line},`))
+  for (const line of [2, 3, 4]) assert.match(stdout, new RegExp(`wrong\\.ts\\(${line},`))
 })

@@ -3,14 +3,18 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { createRequire } from 'node:module'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { inspect } from 'node:util'
 import { dataOf } from './fingerprint.mjs'
 import { sealedNames } from './secrets.mjs'
 
 export const root = fileURLToPath(new URL('../../', import.meta.url))
-export const addonPath = fileURLToPath(new URL('../../index.js', import.meta.url))
+/** The folder of the package that is tested: this checkout, or where its tarball was installed. */
+const packageFolder = process.env.APP_SECRETS_TEST_PACKAGE ?? root
+export const addonPath = join(packageFolder, 'index.js')
 export const addon = createRequire(import.meta.url)(addonPath)
+export const testing = createRequire(import.meta.url)(join(packageFolder, 'lib/testing.js'))
 
 /** Every function and class for callers. `runCli` is the command's own way in, and is not declared. */
 export const exported = Object.keys(addon).filter(

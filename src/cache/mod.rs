@@ -4,9 +4,8 @@
 //! Nothing in here is ever corrected: what may have changed is dropped, and read again by whoever asks for it next.
 
 mod entry;
-mod fence;
+mod invalidation;
 
-use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -16,29 +15,17 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use self::entry::{Entry, Quality};
-use self::fence::{Fences, Start};
-use crate::catalogue::{NameSet, SecretName};
+use self::invalidation::{Epoch, Invalidations};
+use crate::config::CachePolicy;
+use crate::error::Result;
+use crate::name::{NameSet, SecretName};
+use crate::secret::{Reading, Values};
 use crate::stats::Counters;
-use crate::store;
-
-/// For how long and how much.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Policy {
-    pub(crate) ttl: Duration,
-    /// Of what is not set: a key that was just entered is missed more than a rotated one.
-    pub(crate) negative_ttl: Duration,
-    /// How much longer an expired entry is kept for an outage.
-    pub(crate) max_stale: Duration,
-    pub(crate) max_entries: NonZeroUsize,
-}
-
-/// A value for each name, in the order of the names.
-type Values = Vec<(SecretName, Option<SecretString>)>;
 
 /// The secrets that were read lately.
 #[derive(Debug)]
 pub(crate) struct Cache {
-    policy: Policy,
+    policy: CachePolicy,
     counters: Arc<Counters>,
     /// std Mutex: never held across an await.
     state: Mutex<State>,
@@ -49,18 +36,18 @@ struct State {
     is_open: bool,
     /// The least recently used last.
     entries: LruCache<(Uuid, SecretName), Entry>,
-    fences: Fences,
+    invalidations: Invalidations,
     /// Counts what was stored together.
     snapshots: u64,
 }
 
 impl Cache {
-    pub(crate) fn new(policy: Policy, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(policy: CachePolicy, counters: Arc<Counters>) -> Self {
         let state = State {
             is_open: true,
             // Bounded by `store`: a bounded one would take the memory for all entries at once.
             entries: LruCache::unbounded(),
-            fences: Fences::default(),
+            invalidations: Invalidations::default(),
             snapshots: 0,
         };
         Self { policy, counters, state: Mutex::new(state) }
@@ -83,7 +70,7 @@ impl Cache {
 
     /// Several secrets, where all of them are known from one snapshot: keys that work only together also change
     /// together.
-    pub(crate) fn get_many(&self, business: Uuid, names: NameSet) -> Option<Values> {
+    pub(crate) fn get_many(&self, business: Uuid, names: &NameSet) -> Option<Values> {
         let values = self.together(business, names, Quality::Fresh)?;
         self.counters.hits.add(values.len());
         self.counters.negative_hits.add(values.iter().filter(|(_, value)| value.is_none()).count());
@@ -91,13 +78,13 @@ impl Cache {
     }
 
     /// What was known before it expired, within the policy's bound.
-    pub(crate) fn stale(&self, business: Uuid, names: NameSet) -> Option<Values> {
+    pub(crate) fn stale(&self, business: Uuid, names: &NameSet) -> Option<Values> {
         let values = self.together(business, names, Quality::Stale)?;
         self.counters.stale_served.add(values.len());
         Some(values)
     }
 
-    fn together(&self, business: Uuid, names: NameSet, quality: Quality) -> Option<Values> {
+    fn together(&self, business: Uuid, names: &NameSet, quality: Quality) -> Option<Values> {
         let now = Instant::now();
         let mut state = self.state();
         let mut snapshot = None;
@@ -111,53 +98,59 @@ impl Cache {
             .collect()
     }
 
-    /// To be called before a read of what is not known is sent; what it gives stores the outcome.
-    pub(crate) fn reading(&self, business: Uuid, names: NameSet) -> Reading<'_> {
-        self.counters.misses.add(names.len());
-        Reading { cache: self, business, start: self.state().fences.begin_read(business) }
+    /// To be called before a read of what is not cached is sent. The guard stores what the read brings.
+    pub(crate) fn begin_read(self: &Arc<Self>, business: Uuid, secrets: usize) -> ReadGuard {
+        self.counters.misses.add(secrets);
+        let epoch = self.state().invalidations.begin_read(business);
+        ReadGuard { cache: Arc::clone(self), business, epoch }
     }
 
-    /// To be held while a write is under way. Drops the secrets concerned now and when it is dropped.
-    pub(crate) fn writing(&self, business: Uuid, names: NameSet) -> Writing<'_> {
-        self.state().fences.begin_write(business);
-        self.forget(business, names);
-        Writing { cache: self, business, names }
+    /// To be held while a write is under way. Drops the secrets concerned now and when the guard is dropped.
+    pub(crate) fn begin_write(self: &Arc<Self>, business: Uuid, names: NameSet) -> WriteGuard {
+        self.state().invalidations.begin_write(business);
+        self.forget(business, &names);
+        WriteGuard { cache: Arc::clone(self), business, names }
     }
 
     /// Secrets have changed. What is known at that version or a later one stays.
     pub(crate) fn changed(&self, business: Uuid, versions: &[(SecretName, i64)]) {
         let mut state = self.state();
-        state.fences.announced(business, versions);
+        state.invalidations.announced(business, versions);
         let is_outdated = |&&(name, version): &&(SecretName, i64)| {
             state.entries.peek(&(business, name)).is_some_and(|entry| entry.version < version)
         };
         let outdated: NameSet = versions.iter().filter(is_outdated).map(|(name, _)| *name).collect();
-        self.counters.invalidations.add(state.remove(business, outdated));
+        self.counters.invalidations.add(state.remove(business, &outdated));
     }
 
     /// Drops secrets of one business.
-    pub(crate) fn forget(&self, business: Uuid, names: NameSet) {
+    pub(crate) fn forget(&self, business: Uuid, names: &NameSet) {
         let mut state = self.state();
-        state.fences.changed(business);
+        state.invalidations.changed(business);
         self.counters.invalidations.add(state.remove(business, names));
+    }
+
+    /// Drops every secret of one business.
+    pub(crate) fn forget_business(&self, business: Uuid) {
+        self.forget(business, &SecretName::met().collect());
     }
 
     /// Drops everything.
     pub(crate) fn clear(&self) {
         let mut state = self.state();
-        state.fences.all_changed();
+        state.invalidations.everything_changed();
         self.counters.invalidations.add(state.entries.len());
         state.entries.clear();
     }
 
-    /// Drops everything, but for what the policy keeps for an outage: a listener is lost in one as a rule.
+    /// Drops everything, except that the policy may keep stale values for an outage: a lost listener usually means one.
     pub(crate) fn expire_all(&self) {
         if self.policy.max_stale.is_zero() {
             return self.clear();
         }
         let now = Instant::now();
         let mut state = self.state();
-        state.fences.all_changed();
+        state.invalidations.everything_changed();
         self.counters.invalidations.add(state.entries.len());
         for (_, entry) in &mut state.entries {
             entry.expire(now, self.policy.max_stale);
@@ -195,21 +188,22 @@ impl Cache {
         }
     }
 
-    fn store(&self, business: Uuid, start: Start, readings: &[(SecretName, crate::Result<store::Reading>)]) {
+    fn store(&self, business: Uuid, epoch: Epoch, readings: &[(SecretName, Result<Reading>)]) {
         // Entries that were stored at the same time would expire at the same time, and all be read again then. Those
         // of one read stay together.
         let jitter = 0.9 + fastrand::f64() / 5.0;
         let mut state = self.state();
-        let failed = readings.iter().filter(|(_, reading)| reading.is_err()).map(|(name, _)| *name).collect();
-        self.counters.invalidations.add(state.remove(business, failed));
-        if !state.is_open || !state.fences.admits(business, start) {
+        let failed: NameSet =
+            readings.iter().filter(|(_, reading)| reading.is_err()).map(|(name, _)| *name).collect();
+        self.counters.invalidations.add(state.remove(business, &failed));
+        if !state.is_open || !state.invalidations.is_current(business, epoch) {
             return;
         }
         state.snapshots += 1;
         let now = Instant::now();
         for (name, reading) in readings {
             let (key, Ok(reading)) = ((business, *name), reading) else { continue };
-            if !state.fences.admits_version(business, start, *name, reading.version) {
+            if !state.invalidations.is_current_at(business, epoch, *name, reading.version) {
                 continue;
             }
             // Two reads overlapped, and the later one was answered first.
@@ -235,44 +229,44 @@ impl Cache {
 }
 
 impl State {
-    fn remove(&mut self, business: Uuid, names: NameSet) -> usize {
+    fn remove(&mut self, business: Uuid, names: &NameSet) -> usize {
         names.iter().filter(|name| self.entries.pop(&(business, *name)).is_some()).count()
     }
 }
 
 /// A read under way.
 #[derive(Debug)]
-pub(crate) struct Reading<'a> {
-    cache: &'a Cache,
+pub(crate) struct ReadGuard {
+    cache: Arc<Cache>,
     business: Uuid,
-    start: Start,
+    epoch: Epoch,
 }
 
-impl Reading<'_> {
-    /// Stores what was read, unless it may have changed since the read began.
-    pub(crate) fn store(&self, readings: &[(SecretName, crate::Result<store::Reading>)]) {
-        self.cache.store(self.business, self.start, readings);
+impl ReadGuard {
+    /// Caches what was read, unless it may have changed since the read began.
+    pub(crate) fn store(&self, readings: &[(SecretName, Result<Reading>)]) {
+        self.cache.store(self.business, self.epoch, readings);
     }
 }
 
-impl Drop for Reading<'_> {
+impl Drop for ReadGuard {
     fn drop(&mut self) {
-        self.cache.state().fences.end_read(self.business);
+        self.cache.state().invalidations.end_read(self.business);
     }
 }
 
 /// A write under way.
 #[derive(Debug)]
-pub(crate) struct Writing<'a> {
-    cache: &'a Cache,
+pub(crate) struct WriteGuard {
+    cache: Arc<Cache>,
     business: Uuid,
     names: NameSet,
 }
 
-impl Drop for Writing<'_> {
+impl Drop for WriteGuard {
     fn drop(&mut self) {
-        self.cache.forget(self.business, self.names);
-        self.cache.state().fences.end_write(self.business);
+        self.cache.forget(self.business, &self.names);
+        self.cache.state().invalidations.end_write(self.business);
     }
 }
 

@@ -2,6 +2,8 @@
 
 #![expect(clippy::option_option, clippy::unnecessary_wraps, reason = "as what they are compared with")]
 
+use std::num::NonZeroUsize;
+
 use secrecy::ExposeSecret;
 use tokio::time::advance;
 
@@ -13,27 +15,27 @@ const OTHER: Uuid = Uuid::from_u128(2);
 const GEMINI: SecretName = SecretName::GeminiApiKey;
 const GROK: SecretName = SecretName::GrokApiKey;
 
-fn cache(change: impl FnOnce(&mut Policy)) -> Cache {
-    let mut policy = Policy {
+fn cache(change: impl FnOnce(&mut CachePolicy)) -> Arc<Cache> {
+    let mut policy = CachePolicy {
         ttl: Duration::from_mins(1),
         negative_ttl: Duration::from_secs(5),
         max_stale: Duration::ZERO,
         max_entries: NonZeroUsize::new(1000).unwrap(),
     };
     change(&mut policy);
-    Cache::new(policy, Arc::default())
+    Arc::new(Cache::new(policy, Arc::default()))
 }
 
-fn read(name: SecretName, value: Option<&str>, version: i64) -> (SecretName, crate::Result<store::Reading>) {
-    (name, Ok(store::Reading { value: value.map(SecretString::from), version }))
+fn read(name: SecretName, value: Option<&str>, version: i64) -> (SecretName, Result<Reading>) {
+    (name, Ok(Reading { value: value.map(SecretString::from), version }))
 }
 
-fn reading(cache: &Cache, business: Uuid) -> Reading<'_> {
-    cache.reading(business, GROK.into())
+fn begin_read(cache: &Arc<Cache>, business: Uuid) -> ReadGuard {
+    cache.begin_read(business, 1)
 }
 
-fn put(cache: &Cache, business: Uuid, readings: &[(SecretName, crate::Result<store::Reading>)]) {
-    reading(cache, business).store(readings);
+fn put(cache: &Arc<Cache>, business: Uuid, readings: &[(SecretName, Result<Reading>)]) {
+    begin_read(cache, business).store(readings);
 }
 
 fn known(cache: &Cache, business: Uuid, name: SecretName) -> Option<Option<String>> {
@@ -97,24 +99,24 @@ async fn secrets_are_answered_together_only_from_one_snapshot() {
     let pair = NameSet::from_iter([SecretName::KlingAccessKey, SecretName::KlingSecretKey]);
     let [access, secret] = [SecretName::KlingAccessKey, SecretName::KlingSecretKey];
     put(&cache, BUSINESS, &[read(access, Some("a1"), 1), read(secret, Some("s1"), 1)]);
-    assert_eq!(cache.get_many(BUSINESS, pair).unwrap().len(), 2);
+    assert_eq!(cache.get_many(BUSINESS, &pair).unwrap().len(), 2);
     put(&cache, BUSINESS, &[read(access, Some("a2"), 2)]);
-    assert!(cache.get_many(BUSINESS, pair).is_none());
+    assert!(cache.get_many(BUSINESS, &pair).is_none());
     assert_eq!(known(&cache, BUSINESS, access), value("a2"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_read_from_before_a_change_is_never_stored_after_it() {
     let cache = cache(|_| {});
-    let spoil: [fn(&Cache); 5] = [
+    let spoil: [fn(&Arc<Cache>); 5] = [
         |cache| cache.changed(BUSINESS, &[(GROK, 2)]),
-        |cache| cache.forget(BUSINESS, GROK.into()),
+        |cache| cache.forget(BUSINESS, &GROK.into()),
         |cache| cache.clear(),
-        |cache| drop(cache.writing(BUSINESS, GROK.into())),
-        |cache| std::mem::forget(cache.writing(BUSINESS, GROK.into())),
+        |cache| drop(cache.begin_write(BUSINESS, GROK.into())),
+        |cache| std::mem::forget(cache.begin_write(BUSINESS, GROK.into())),
     ];
     for spoil in spoil {
-        let reading = reading(&cache, BUSINESS);
+        let reading = begin_read(&cache, BUSINESS);
         spoil(&cache);
         reading.store(&[read(GROK, Some("before"), 1)]);
         assert_eq!(known(&cache, BUSINESS, GROK), None);
@@ -124,7 +126,7 @@ async fn a_read_from_before_a_change_is_never_stored_after_it() {
 #[tokio::test(start_paused = true)]
 async fn the_echo_of_an_own_write_does_not_keep_what_was_read_after_it_from_being_stored() {
     let cache = cache(|_| {});
-    let reading = reading(&cache, BUSINESS);
+    let reading = begin_read(&cache, BUSINESS);
     cache.changed(BUSINESS, &[(GROK, 2)]);
     reading.store(&[read(GROK, Some("new"), 2), read(GEMINI, Some("AIza"), 1)]);
     assert_eq!(known(&cache, BUSINESS, GROK), value("new"));
@@ -135,7 +137,7 @@ async fn the_echo_of_an_own_write_does_not_keep_what_was_read_after_it_from_bein
 async fn while_a_write_is_under_way_nothing_of_its_business_is_stored() {
     let cache = cache(|_| {});
     put(&cache, BUSINESS, &[read(GROK, Some("old"), 1)]);
-    let writing = cache.writing(BUSINESS, GROK.into());
+    let writing = cache.begin_write(BUSINESS, GROK.into());
     assert_eq!(known(&cache, BUSINESS, GROK), None);
     put(&cache, BUSINESS, &[read(GROK, Some("old"), 1)]);
     assert_eq!(known(&cache, BUSINESS, GROK), None);
@@ -170,7 +172,7 @@ async fn a_forged_version_costs_one_read() {
 #[tokio::test(start_paused = true)]
 async fn an_older_version_does_not_replace_a_newer_one() {
     let cache = cache(|_| {});
-    let (slow, fast) = (reading(&cache, BUSINESS), reading(&cache, BUSINESS));
+    let (slow, fast) = (begin_read(&cache, BUSINESS), begin_read(&cache, BUSINESS));
     fast.store(&[read(GROK, Some("new"), 2)]);
     slow.store(&[read(GROK, Some("old"), 1)]);
     assert_eq!(known(&cache, BUSINESS, GROK), value("new"));
@@ -182,10 +184,10 @@ async fn an_expired_value_stands_in_only_within_its_bound() {
     put(&cache, BUSINESS, &[read(GROK, Some("xai"), 1)]);
     advance(Duration::from_secs(67)).await;
     assert_eq!(known(&cache, BUSINESS, GROK), None);
-    assert_eq!(cache.stale(BUSINESS, GROK.into()).unwrap().len(), 1);
+    assert_eq!(cache.stale(BUSINESS, &GROK.into()).unwrap().len(), 1);
     assert_eq!(cache.counters.stale_served.get(), 1);
     advance(Duration::from_secs(30)).await;
-    assert!(cache.stale(BUSINESS, GROK.into()).is_none());
+    assert!(cache.stale(BUSINESS, &GROK.into()).is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,24 +197,24 @@ async fn what_expires_all_at_once_stands_in_within_the_same_bound() {
     cache.expire_all();
     assert_eq!(known(&cache, BUSINESS, GROK), None);
     advance(Duration::from_secs(29)).await;
-    assert!(cache.stale(BUSINESS, GROK.into()).is_some());
+    assert!(cache.stale(BUSINESS, &GROK.into()).is_some());
     advance(Duration::from_secs(2)).await;
-    assert!(cache.stale(BUSINESS, GROK.into()).is_none());
+    assert!(cache.stale(BUSINESS, &GROK.into()).is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_stands_in_for_what_was_dropped() {
     let cache = cache(|policy| policy.max_stale = Duration::from_hours(1));
-    let drop_it: [fn(&Cache); 4] = [
+    let drop_it: [fn(&Arc<Cache>); 4] = [
         |cache| cache.changed(BUSINESS, &[(GROK, 2)]),
-        |cache| cache.forget(BUSINESS, GROK.into()),
+        |cache| cache.forget(BUSINESS, &GROK.into()),
         |cache| cache.clear(),
         |cache| put(cache, BUSINESS, &[(GROK, Err(Error::DecryptFailed { names: vec![GROK] }))]),
     ];
     for drop_it in drop_it {
         put(&cache, BUSINESS, &[read(GROK, Some("xai"), 1)]);
         drop_it(&cache);
-        assert!(cache.stale(BUSINESS, GROK.into()).is_none());
+        assert!(cache.stale(BUSINESS, &GROK.into()).is_none());
     }
 }
 
@@ -228,7 +230,7 @@ async fn a_closed_cache_knows_nothing_and_learns_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn what_nobody_asks_for_again_is_wiped() {
-    let cache = Arc::new(cache(|_| {}));
+    let cache = cache(|_| {});
     let sweeper = tokio::spawn(Cache::sweep(Arc::downgrade(&cache)));
     put(&cache, BUSINESS, &[read(GROK, Some("xai"), 1)]);
     sleep(Duration::from_secs(121)).await;

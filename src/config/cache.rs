@@ -4,7 +4,6 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::in_range;
-use crate::cache::Policy;
 use crate::error::{Error, Result};
 
 /// The options of the cache. Whatever is `None` has a default.
@@ -22,10 +21,21 @@ pub struct CacheOptions {
     pub max_stale_ms: Option<u32>,
 }
 
+/// The checked options of the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CachePolicy {
+    pub(crate) ttl: Duration,
+    /// Of what is not set: a key that was just entered is missed more than a rotated one.
+    pub(crate) negative_ttl: Duration,
+    /// How much longer an expired entry is kept for an outage.
+    pub(crate) max_stale: Duration,
+    pub(crate) max_entries: NonZeroUsize,
+}
+
 /// Longer than a day is not caching but keeping.
 const DAY_MS: u32 = 86_400_000;
 
-pub(super) fn policy(options: CacheOptions) -> Result<Policy> {
+pub(super) fn policy(options: CacheOptions) -> Result<CachePolicy> {
     let ttl = in_range("cache.ttlMs", options.ttl_ms.unwrap_or(60_000), DAY_MS)?;
     let negative_ttl =
         at_most("cache.negativeTtlMs", options.negative_ttl_ms.unwrap_or(5000), DAY_MS)?.min(ttl);
@@ -34,7 +44,7 @@ pub(super) fn policy(options: CacheOptions) -> Result<Policy> {
     let [ttl, negative_ttl, max_stale] =
         [ttl, negative_ttl, max_stale].map(|ms| Duration::from_millis(ms.into()));
     let max_entries = NonZeroUsize::new(max_entries as usize).unwrap_or(NonZeroUsize::MIN);
-    Ok(Policy { ttl, negative_ttl, max_stale, max_entries })
+    Ok(CachePolicy { ttl, negative_ttl, max_stale, max_entries })
 }
 
 fn at_most(name: &str, value: u32, most: u32) -> Result<u32> {

@@ -10,11 +10,11 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 pub use self::cache::CacheOptions;
+pub(crate) use self::cache::CachePolicy;
 pub(crate) use self::tls::{Tls, TlsMode};
 pub(crate) use self::url::Endpoint;
 
 use self::listen::Direct;
-use crate::cache::Policy;
 use crate::error::{Error, Result};
 
 /// What the caller chooses. Whatever is `None` has a default.
@@ -34,6 +34,8 @@ pub struct Options {
     pub pooler: Pooler,
     /// A direct connection to hear of changes through, where `url` leads through a transaction pooler.
     pub listen_url: Option<SecretString>,
+    /// Whether a client with a cache listens for changes. `false` leaves the cache to its times to live.
+    pub listen: Option<bool>,
     /// How much of what was read is kept; `None` keeps nothing.
     pub cache: Option<CacheOptions>,
     /// The name that the server's views and logs show, at most 63 bytes. Default `app-secrets`.
@@ -63,7 +65,8 @@ pub struct Config {
     pub(crate) timeout: Duration,
     pub(crate) pooler: Pooler,
     direct: Option<Direct>,
-    pub(crate) cache: Option<Policy>,
+    pub(crate) listens: bool,
+    pub(crate) cache: Option<CachePolicy>,
     pub(crate) application_name: String,
     pub(crate) actor: String,
 }
@@ -101,6 +104,7 @@ impl Config {
             ),
             pooler,
             direct,
+            listens: options.listen.unwrap_or(true),
             cache: options.cache.map(cache::policy).transpose()?,
             application_name: label("applicationName", application_name, 63)?,
             actor: label("actor", options.actor.unwrap_or_default(), 128)?,

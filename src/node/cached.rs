@@ -1,6 +1,5 @@
-//! What a client's cache knows, as a plain function that index.js asks before it calls `get`: what is known already is
-//! given without a promise of the addon's and without looking the client up behind its object, which together would cost
-//! twice as much as everything else.
+//! What a client's cache knows, as a plain function that lib/native.js asks before it batches a get: looking the client
+//! up behind its object would cost as much as everything else.
 
 #![allow(
     unsafe_code,
@@ -13,28 +12,15 @@ use std::ptr;
 
 use napi::bindgen_prelude::Unknown;
 use napi::{Env, check_status, sys};
-use napi_derive::napi;
 
 use super::js;
-use super::secrets::Secrets;
-use crate::catalogue::SecretName;
 use crate::client::Client;
+use crate::name::SecretName;
 use crate::value;
 
-/// The names in the order in which `cachedReader` numbers them.
-#[napi(skip_typescript)]
-pub fn secret_name_list() -> Vec<&'static str> {
-    SecretName::ALL.map(SecretName::as_str).to_vec()
-}
-
-/// `(businessId, number of the name) => value | null | undefined`: undefined wherever `get` has to be asked, whatever the
-/// reason. Undefined itself for a client without a cache.
-#[napi(skip_typescript)]
-pub fn cached_reader<'env>(env: &'env Env, secrets: &Secrets) -> napi::Result<Option<Unknown<'env>>> {
-    let client = secrets.shared();
-    if !client.is_caching() {
-        return Ok(None);
-    }
+/// `(businessId, number of the name) => value | null | undefined`: undefined wherever the database has to be asked, whatever
+/// the reason.
+pub(super) fn reader<'env>(env: &'env Env, client: &Client) -> napi::Result<Unknown<'env>> {
     let data = Box::into_raw(Box::new(client.clone())).cast::<c_void>();
     let mut function = ptr::null_mut();
     // SAFETY: `env` is that of the current thread; `read` takes the data for what it is, and `release` frees it when the
@@ -56,7 +42,7 @@ pub fn cached_reader<'env>(env: &'env Env, secrets: &Secrets) -> napi::Result<Op
             drop(Box::from_raw(data.cast::<Client>()));
             return Err(error);
         }
-        Ok(Some(Unknown::from_raw_unchecked(env.raw(), function)))
+        Ok(Unknown::from_raw_unchecked(env.raw(), function))
     }
 }
 
@@ -67,7 +53,7 @@ unsafe extern "C" fn read(env: sys::napi_env, info: sys::napi_callback_info) -> 
         let this = ptr::null_mut();
         sys::napi_get_cb_info(env, info, &raw mut count, arguments.as_mut_ptr(), this, &raw mut data);
     }
-    // SAFETY: `cached_reader` put it there, and the function that is running keeps it.
+    // SAFETY: `reader` put it there, and the function that is running keeps it.
     let Some(client) = (unsafe { data.cast::<Client>().as_ref() }) else { return ptr::null_mut() };
     catch_unwind(AssertUnwindSafe(|| {
         let [business, number] = arguments;
@@ -77,7 +63,7 @@ unsafe extern "C" fn read(env: sys::napi_env, info: sys::napi_callback_info) -> 
             check_status!(sys::napi_get_value_uint32(env, number, &raw mut at)).ok()?;
             js::short(&Unknown::from_raw_unchecked(env, business), |id| value::business_id(id).ok())?
         };
-        let name = *SecretName::ALL.get(usize::try_from(at).ok()?)?;
+        let name = SecretName::from_number(u16::try_from(at).ok()?)?;
         js::secret(env, client.cached(business, name)?.as_deref()).ok()
     }))
     .ok()
@@ -86,6 +72,6 @@ unsafe extern "C" fn read(env: sys::napi_env, info: sys::napi_callback_info) -> 
 }
 
 unsafe extern "C" fn release(_: sys::napi_env, data: *mut c_void, _: *mut c_void) {
-    // SAFETY: made by `cached_reader`, and released once.
+    // SAFETY: made by `reader`, and released once.
     drop(unsafe { Box::from_raw(data.cast::<Client>()) });
 }

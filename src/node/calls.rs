@@ -1,321 +1,147 @@
-//! What the class and the module have in common: read the arguments, call the core, convert what comes back.
+//! The operations of `NativeClient.call`.
 
-use std::sync::Arc;
+use std::time::Duration;
 
-use napi::Env;
 use napi::bindgen_prelude::Unknown;
 use secrecy::SecretString;
 use uuid::Uuid;
 
-use super::arguments as argument;
-use super::js;
-use super::results::{Plain, Shared, Values, Versions};
-use super::settle::{Promise, at_once, settle};
-use super::types::{BusinessApiKeys, GoogleTokens, IntegrationStatus, KlingCredentials, ListedSecret};
-use crate::catalogue::SecretName;
+use super::answer::Answer;
+use super::js::{self, Text, unexpected};
+use super::json;
+use super::thread::Work;
 use crate::client::Client;
-use crate::consumers::Provider;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::name::{NameSet, SecretName};
 use crate::value;
 
-/// The client and the business, or why there is none.
-fn target(client: Result<Client>, business: &Unknown) -> Result<(Client, Uuid)> {
-    Ok((client?, argument::business_id(business)?))
+/// Reads the arguments, and begins nothing yet.
+pub(super) fn call(client: &Client, op: &str, arguments: &Unknown) -> Result<Work> {
+    let (client, arguments) = (client.clone(), Arguments(js::elements(arguments)?));
+    Ok(match op {
+        "getMany" => {
+            let (business, names) = (arguments.business()?, arguments.names(1)?);
+            let is_fresh = js::boolean(arguments.at(2)?).unwrap_or_default();
+            Box::pin(async move { get_many(&client, business, &names, is_fresh).await })
+        }
+        "set" => {
+            let (business, names) = (arguments.business()?, arguments.names(1)?);
+            let values = arguments.list(2, secret_value)?;
+            let expected = arguments.list(3, |version| Ok(js::whole(version)))?;
+            let options = js::plain(arguments.at(4)?);
+            Box::pin(async move {
+                let expected = names.iter().copied().zip(expected).filter_map(|(name, at)| Some((name, at?)));
+                let (values, expected) = (names.iter().copied().zip(values).collect(), expected.collect());
+                let versions = client.write(business, values, expected, options).await?;
+                json::answer(json::versions(&versions))
+            })
+        }
+        "list" => {
+            let business = arguments.business()?;
+            Box::pin(async move { json::answer(client.list(business).await?) })
+        }
+        "undo" => {
+            let (business, name) = (arguments.business()?, arguments.name(1)?);
+            let expected = js::whole(arguments.at(2)?);
+            Box::pin(async move { Ok(Answer::Number(client.undo(business, name, expected).await?)) })
+        }
+        "lease" => {
+            let (business, name, ttl) = (arguments.business()?, arguments.name(1)?, arguments.duration(2)?);
+            Box::pin(async move { json::answer(client.lease(business, name, ttl).await?) })
+        }
+        "release" => {
+            let (business, name, token) = (arguments.business()?, arguments.name(1)?, arguments.uuid(2)?);
+            Box::pin(async move { Ok(Answer::Boolean(client.release(business, name, token).await?)) })
+        }
+        "check" => {
+            let (business, name) = (arguments.business()?, arguments.name(1)?);
+            let version = js::whole(arguments.at(2)?).ok_or_else(|| unexpected("a version"))?;
+            let result = js::plain(arguments.at(3)?).ok_or_else(|| unexpected("a result"))?;
+            Box::pin(async move { Ok(Answer::Boolean(client.check(business, name, version, result).await?)) })
+        }
+        "due" => {
+            let within = arguments.duration(0)?;
+            Box::pin(async move { json::answer(client.due(within).await?) })
+        }
+        "names" => Box::pin(async move { json::answer(client.names().await?) }),
+        "ping" => Box::pin(async move { client.ping().await.map(|()| Answer::Nothing) }),
+        "close" => Box::pin(async move {
+            client.close().await;
+            Ok(Answer::Nothing)
+        }),
+        _ => return Err(unexpected("the operation")),
+    })
 }
 
-/// What the cache knows. Whatever is wrong is left for the long way to say.
-#[expect(clippy::option_option, reason = "known or not, and if so, set or not")]
-fn cached(
-    client: &Result<Client>,
-    business: &Unknown,
-    name: impl FnOnce() -> Option<SecretName>,
-) -> Option<Option<Arc<SecretString>>> {
-    let client = client.as_ref().ok().filter(|client| client.is_caching())?;
-    let business = js::short(business, |id| value::business_id(id).ok())?;
-    client.cached(business, name()?)
+/// In the order in which they are asked for.
+async fn get_many(client: &Client, business: Uuid, names: &[SecretName], is_fresh: bool) -> Result<Answer> {
+    let set: NameSet = names.iter().copied().collect();
+    let mut values = if is_fresh {
+        client.get_many_fresh(business, set).await?
+    } else {
+        client.get_many(business, set).await?
+    };
+    let mut take = |name: &SecretName| {
+        values.iter_mut().find(|(read, _)| read == name).and_then(|(_, value)| value.take())
+    };
+    // A name that stands there twice is taken once: lib leaves such doubles out.
+    Ok(Answer::Values(names.iter().map(&mut take).collect()))
 }
 
-fn get_one<'env>(
-    env: &'env Env,
-    client: Result<Client>,
-    business: &Unknown,
-    name: SecretName,
-) -> Promise<'env> {
-    if let Some(value) = cached(&client, business, || Some(name)) {
-        return at_once(env, value.map(Shared));
+struct Arguments<'env>(Vec<Unknown<'env>>);
+
+impl<'env> Arguments<'env> {
+    fn at(&self, at: usize) -> Result<&Unknown<'env>> {
+        self.0.get(at).ok_or_else(|| unexpected("the number of arguments"))
     }
-    let target = target(client, business);
-    settle(env, async move {
-        let (client, business) = target?;
-        Ok(client.get(business, name).await?.map(Plain))
-    })
-}
 
-fn set_one<'env>(
-    env: &'env Env,
-    client: Result<Client>,
-    business: &Unknown,
-    name: SecretName,
-    key: &Unknown,
-) -> Promise<'env> {
-    let (target, key) = (target(client, business), argument::secret_value(key));
-    settle(env, async move {
-        let (client, business) = target?;
-        client.set(business, name, key?, None).await
-    })
-}
-
-pub(super) fn get<'env>(
-    env: &'env Env,
-    client: Result<Client>,
-    business: &Unknown,
-    name: &Unknown,
-) -> Promise<'env> {
-    if let Some(value) = cached(&client, business, || js::short(name, |name| name.parse().ok())) {
-        return at_once(env, value.map(Shared));
+    fn business(&self) -> Result<Uuid> {
+        business(self.at(0)?)
     }
-    let (target, name) = (target(client, business), argument::secret_name(name));
-    settle(env, async move {
-        let (client, business) = target?;
-        Ok(client.get(business, name?).await?.map(Plain))
-    })
-}
 
-pub(super) fn get_many<'env>(
-    env: &'env Env,
-    client: Result<Client>,
-    business: &Unknown,
-    names: &Unknown,
-) -> Promise<'env> {
-    let (target, names) = (target(client, business), argument::secret_names(names));
-    settle(env, async move {
-        let (client, business) = target?;
-        client.get_many(business, names?).await.map(Values)
-    })
-}
-
-pub(super) fn set<'env>(
-    env: &'env Env,
-    client: Result<Client>,
-    business: &Unknown,
-    name: &Unknown,
-    value: &Unknown,
-    options: &Unknown,
-) -> Promise<'env> {
-    let (target, name, value, expected) = (
-        target(client, business),
-        argument::secret_name(name),
-        argument::secret_value(value),
-        argument::expected_version(options),
-    );
-    settle(env, async move {
-        let (client, business) = target?;
-        client.set(business, name?, value?, expected?).await
-    })
-}
-
-pub(super) fn set_many<'env>(
-    env: &'env Env,
-    client: Result<Client>,
-    business: &Unknown,
-    values: &Unknown,
-    options: &Unknown,
-) -> Promise<'env> {
-    let (target, values, expected) =
-        (target(client, business), argument::values(values), argument::expected_versions(options));
-    settle(env, async move {
-        let (client, business) = target?;
-        client.set_many(business, values?, expected?).await.map(Versions)
-    })
-}
-
-pub(super) fn delete<'env>(
-    env: &'env Env,
-    client: Result<Client>,
-    business: &Unknown,
-    name: &Unknown,
-    options: &Unknown,
-) -> Promise<'env> {
-    let (target, name, expected) =
-        (target(client, business), argument::secret_name(name), argument::expected_version(options));
-    settle(env, async move {
-        let (client, business) = target?;
-        client.delete(business, name?, expected?).await
-    })
-}
-
-pub(super) fn list<'env>(env: &'env Env, client: Result<Client>, business: &Unknown) -> Promise<'env> {
-    let target = target(client, business);
-    settle(env, async move {
-        let (client, business) = target?;
-        Ok(client.list(business).await?.into_iter().map(ListedSecret::from).collect::<Vec<_>>())
-    })
-}
-
-pub(super) fn get_provider_key<'env>(
-    env: &'env Env,
-    client: Result<Client>,
-    business: &Unknown,
-    provider: &Unknown,
-) -> Promise<'env> {
-    let name = || js::short(provider, |provider| provider.parse().ok()).map(Provider::secret);
-    if let Some(value) = cached(&client, business, name) {
-        return at_once(env, value.map(Shared));
+    fn uuid(&self, at: usize) -> Result<Uuid> {
+        js::short(self.at(at)?, |text| text.parse().ok()).ok_or_else(|| unexpected("a uuid"))
     }
-    let (target, provider) = (target(client, business), argument::provider(provider));
-    settle(env, async move {
-        let (client, business) = target?;
-        Ok(client.provider_key(business, provider?).await?.map(Plain))
-    })
+
+    fn name(&self, at: usize) -> Result<SecretName> {
+        name(self.at(at)?)
+    }
+
+    fn names(&self, at: usize) -> Result<Vec<SecretName>> {
+        self.list(at, name)
+    }
+
+    fn list<T>(&self, at: usize, read: impl Fn(&Unknown) -> Result<T>) -> Result<Vec<T>> {
+        js::elements(self.at(at)?)?.iter().map(read).collect()
+    }
+
+    /// Of milliseconds.
+    fn duration(&self, at: usize) -> Result<Duration> {
+        let ms = js::whole(self.at(at)?).and_then(|ms| u64::try_from(ms).ok());
+        ms.map(Duration::from_millis).ok_or_else(|| unexpected("a time"))
+    }
 }
 
-pub(super) fn set_provider_key<'env>(
-    env: &'env Env,
-    client: Result<Client>,
-    business: &Unknown,
-    provider: &Unknown,
-    key: &Unknown,
-) -> Promise<'env> {
-    let (target, provider, key) =
-        (target(client, business), argument::provider(provider), argument::secret_value(key));
-    settle(env, async move {
-        let (client, business) = target?;
-        client.set_provider_key(business, provider?, key?).await
-    })
+pub(super) fn business(argument: &Unknown) -> Result<Uuid> {
+    js::short(argument, |text| value::business_id(text).ok()).ok_or_else(value::not_a_business_id)
 }
 
-pub(super) fn get_business_api_keys<'env>(
-    env: &'env Env,
-    client: Result<Client>,
-    business: &Unknown,
-) -> Promise<'env> {
-    let target = target(client, business);
-    settle(env, async move {
-        let (client, business) = target?;
-        client.business_api_keys(business).await.map(BusinessApiKeys::from)
-    })
+pub(super) fn name(argument: &Unknown) -> Result<SecretName> {
+    js::short(argument, |text| text.parse().ok()).ok_or_else(|| Error::from(crate::name::NotAName))
 }
 
-pub(super) fn get_kling_credentials<'env>(
-    env: &'env Env,
-    client: Result<Client>,
-    business: &Unknown,
-) -> Promise<'env> {
-    let target = target(client, business);
-    settle(env, async move {
-        let (client, business) = target?;
-        Ok(client.kling_credentials(business).await?.map(KlingCredentials::from))
-    })
-}
-
-pub(super) fn set_kling_credentials<'env>(
-    env: &'env Env,
-    client: Result<Client>,
-    business: &Unknown,
-    credentials: &Unknown,
-) -> Promise<'env> {
-    let (target, credentials) = (target(client, business), argument::kling_credentials(credentials));
-    settle(env, async move {
-        let (client, business) = target?;
-        client.set_kling_credentials(business, credentials?).await.map(Versions)
-    })
-}
-
-pub(super) fn get_youtube_api_key<'env>(
-    env: &'env Env,
-    client: Result<Client>,
-    business: &Unknown,
-) -> Promise<'env> {
-    get_one(env, client, business, SecretName::YoutubeApiKey)
-}
-
-pub(super) fn set_youtube_api_key<'env>(
-    env: &'env Env,
-    client: Result<Client>,
-    business: &Unknown,
-    key: &Unknown,
-) -> Promise<'env> {
-    set_one(env, client, business, SecretName::YoutubeApiKey, key)
-}
-
-pub(super) fn get_sms_api_key<'env>(
-    env: &'env Env,
-    client: Result<Client>,
-    business: &Unknown,
-) -> Promise<'env> {
-    get_one(env, client, business, SecretName::GlobalSmsApiKey)
-}
-
-pub(super) fn set_sms_api_key<'env>(
-    env: &'env Env,
-    client: Result<Client>,
-    business: &Unknown,
-    key: &Unknown,
-) -> Promise<'env> {
-    set_one(env, client, business, SecretName::GlobalSmsApiKey, key)
-}
-
-pub(super) fn get_whatsapp_api_key<'env>(
-    env: &'env Env,
-    client: Result<Client>,
-    business: &Unknown,
-) -> Promise<'env> {
-    get_one(env, client, business, SecretName::WhatsappApiKey)
-}
-
-pub(super) fn set_whatsapp_api_key<'env>(
-    env: &'env Env,
-    client: Result<Client>,
-    business: &Unknown,
-    key: &Unknown,
-) -> Promise<'env> {
-    set_one(env, client, business, SecretName::WhatsappApiKey, key)
-}
-
-pub(super) fn get_google_tokens<'env>(
-    env: &'env Env,
-    client: Result<Client>,
-    business: &Unknown,
-) -> Promise<'env> {
-    let target = target(client, business);
-    settle(env, async move {
-        let (client, business) = target?;
-        Ok(client.google_tokens(business).await?.map(GoogleTokens::from))
-    })
-}
-
-pub(super) fn set_google_tokens<'env>(
-    env: &'env Env,
-    client: Result<Client>,
-    business: &Unknown,
-    tokens: &Unknown,
-) -> Promise<'env> {
-    let (target, tokens) = (target(client, business), argument::google_tokens(tokens));
-    settle(env, async move {
-        let (client, business) = target?;
-        client.set_google_tokens(business, tokens?).await.map(Versions)
-    })
-}
-
-pub(super) fn get_integration_status<'env>(
-    env: &'env Env,
-    client: Result<Client>,
-    business: &Unknown,
-) -> Promise<'env> {
-    let target = target(client, business);
-    settle(env, async move {
-        let (client, business) = target?;
-        client.integration_status(business).await.map(IntegrationStatus::from)
-    })
-}
-
-pub(super) fn ping(env: &Env, client: Result<Client>) -> Promise<'_> {
-    settle(env, async move { client?.ping().await })
-}
-
-pub(super) fn close(env: &Env, client: Result<Client>) -> Promise<'_> {
-    settle(env, async move {
-        client?.close().await;
-        Ok(())
-    })
+/// A string, or null to clear.
+fn secret_value(argument: &Unknown) -> Result<Option<SecretString>> {
+    if js::is_absent(argument) {
+        return Ok(None);
+    }
+    let refuse = |why: &str| Err(Error::InvalidValue { why: format!("the value {why}") });
+    match js::text(argument, value::MAX_UNTRIMMED) {
+        Text::NotAString => refuse("must be a string, or null to clear it"),
+        Text::TooLong => refuse(
+            "is longer than 1,048,576 characters, white space included; a key has at most 65,536 bytes of UTF-8",
+        ),
+        Text::NotUnicode => refuse("is not Unicode: it holds half a surrogate pair"),
+        Text::Plain(text) => value::normalise(&text),
+    }
 }

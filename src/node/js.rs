@@ -1,30 +1,16 @@
-//! JavaScript values, looked at by hand: napi's own conversions throw instead of rejecting, and repair what is not
-//! Unicode instead of refusing it.
+//! JavaScript values, looked at and made by hand: napi's own conversions throw, and repair what is not Unicode instead of
+//! refusing it.
 
 #![allow(unsafe_code, reason = "each function is one Node-API call that napi does not offer in this form")]
 
 use std::ptr;
 
-use napi::bindgen_prelude::{FromNapiValue, ToNapiValue, Unknown};
-use napi::{Env, JsError, JsValue, ValueType, sys};
+use napi::bindgen_prelude::{FromNapiValue, Unknown};
+use napi::{JsValue, ValueType, check_status, sys};
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::error::{Code, Error, Result};
-
-/// The `Error` of an error, with its `code`.
-pub(super) fn error<'env>(env: &'env Env, error: &Error) -> Unknown<'env> {
-    JsError::from(napi::Error::new(Status(error.code()), error.to_string())).into_unknown(*env)
-}
-
-/// Makes napi put our codes where its own would be.
-struct Status(Code);
-
-impl AsRef<str> for Status {
-    fn as_ref(&self) -> &str {
-        self.0.as_str()
-    }
-}
+use crate::error::{Error, Result};
 
 pub(super) fn kind(value: &Unknown) -> ValueType {
     value.get_type().unwrap_or(ValueType::Unknown)
@@ -32,6 +18,11 @@ pub(super) fn kind(value: &Unknown) -> ValueType {
 
 pub(super) fn is_absent(value: &Unknown) -> bool {
     matches!(kind(value), ValueType::Undefined | ValueType::Null)
+}
+
+/// `lib` has checked its arguments; what comes here otherwise is a mistake of its own.
+pub(super) fn unexpected(what: &str) -> Error {
+    Error::InvalidArgument(format!("{what} is not what lib/native.js passes"))
 }
 
 /// What a string is, beyond its length.
@@ -67,11 +58,19 @@ pub(super) fn text(value: &Unknown, most: usize) -> Text {
     Text::Plain(text)
 }
 
+/// A string that holds no secret.
+pub(super) fn plain(value: &Unknown) -> Option<String> {
+    match text(value, 1 << 20) {
+        Text::Plain(text) => Some(text.to_string()),
+        _ => None,
+    }
+}
+
 /// Reads a string that has to be short to be of use, such as an id or a name, without allocating. Where `parse` makes
 /// nothing of it nothing is left of it either: it may be something else.
 pub(super) fn short<T>(value: &Unknown, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
     let (env, raw) = (value.value().env, value.raw());
-    let (mut buffer, mut length) = ([0_u8; 44], 0);
+    let (mut buffer, mut length) = ([0_u8; 56], 0);
     // SAFETY: env and value belong together, and no more is written than the buffer holds.
     let status = unsafe {
         sys::napi_get_value_string_utf8(env, raw, buffer.as_mut_ptr().cast(), buffer.len(), &raw mut length)
@@ -92,29 +91,18 @@ pub(super) fn boolean(value: &Unknown) -> Option<bool> {
     })
 }
 
-pub(super) fn number(value: &Unknown) -> Option<f64> {
-    (kind(value) == ValueType::Number).then(|| {
-        // SAFETY: its type was just asked for.
-        unsafe { value.cast::<f64>() }.unwrap_or(f64::NAN)
-    })
+/// A whole number from 0 to 2^53.
+pub(super) fn whole(value: &Unknown) -> Option<i64> {
+    if kind(value) != ValueType::Number {
+        return None;
+    }
+    // SAFETY: its type was just asked for.
+    let number = unsafe { value.cast::<f64>() }.unwrap_or(f64::NAN);
+    #[expect(clippy::cast_possible_truncation, reason = "a whole number of at most 2^53")]
+    (number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&number)).then_some(number as i64)
 }
 
-/// The milliseconds of a Date; NaN where it is an invalid one.
-pub(super) fn date(value: &Unknown) -> Option<f64> {
-    let mut ms = f64::NAN;
-    // SAFETY: env and value belong together; the call refuses whatever is not a Date.
-    let status = unsafe { sys::napi_get_date_value(value.value().env, value.raw(), &raw mut ms) };
-    (status == sys::Status::napi_ok).then_some(ms)
-}
-
-pub(super) fn is_array(value: &Unknown) -> bool {
-    let mut is_array = false;
-    // SAFETY: env and value belong together.
-    unsafe { sys::napi_is_array(value.value().env, value.raw(), &raw mut is_array) };
-    is_array
-}
-
-/// A property, which may be a getter of the caller's.
+/// A property of an object that `lib` made; undefined where there is none.
 pub(super) fn property<'env>(object: &Unknown<'env>, name: &str) -> Result<Unknown<'env>> {
     let env = object.value().env;
     let (mut key, mut found) = (ptr::null_mut(), ptr::null_mut());
@@ -124,54 +112,28 @@ pub(super) fn property<'env>(object: &Unknown<'env>, name: &str) -> Result<Unkno
         sys::napi_create_string_utf8(env, name.as_ptr().cast(), length, &raw mut key);
         sys::napi_get_property(env, object.raw(), key, &raw mut found)
     };
-    read(env, status, found).ok_or_else(|| Error::InvalidArgument(format!("{name} cannot be read")))
+    read(env, status, found).ok_or_else(|| unexpected(name))
 }
 
 /// The elements of an array.
-pub(super) fn elements<'env>(array: &Unknown<'env>, most: u32) -> Result<Vec<Unknown<'env>>> {
+pub(super) fn elements<'env>(array: &Unknown<'env>) -> Result<Vec<Unknown<'env>>> {
     let env = array.value().env;
     let mut length = 0;
-    // SAFETY: env and value belong together.
-    unsafe { sys::napi_get_array_length(env, array.raw(), &raw mut length) };
-    if length > most {
-        return Err(Error::InvalidArgument(format!("the array has more than {most} elements")));
+    // SAFETY: env and value belong together; what is no array is refused.
+    let status = unsafe { sys::napi_get_array_length(env, array.raw(), &raw mut length) };
+    if status != sys::Status::napi_ok {
+        return Err(unexpected("an array"));
     }
     let element = |at| {
         let mut found = ptr::null_mut();
         // SAFETY: likewise.
         let status = unsafe { sys::napi_get_element(env, array.raw(), at, &raw mut found) };
-        read(env, status, found).ok_or_else(|| Error::InvalidArgument(format!("element {at} cannot be read")))
+        read(env, status, found).ok_or_else(|| unexpected("an element"))
     };
     (0..length).map(element).collect()
 }
 
-/// The names of the enumerable properties of the object itself.
-pub(super) fn keys(object: &Unknown) -> Result<Vec<Zeroizing<String>>> {
-    let env = object.value().env;
-    let mut keys = ptr::null_mut();
-    // SAFETY: env and value belong together.
-    let status = unsafe {
-        sys::napi_get_all_property_names(
-            env,
-            object.raw(),
-            sys::KeyCollectionMode::own_only,
-            sys::KeyFilter::enumerable | sys::KeyFilter::skip_symbols,
-            sys::KeyConversion::numbers_to_strings,
-            &raw mut keys,
-        )
-    };
-    let refused = || Error::InvalidArgument("the properties of the object cannot be listed".into());
-    let keys = read(env, status, keys).ok_or_else(refused)?;
-    let key = |key: Unknown| match text(&key, 1000) {
-        Text::Plain(name) => name,
-        // No property that is known is called that; the caller says so.
-        _ => Zeroizing::new(String::from("?")),
-    };
-    Ok(elements(&keys, 1000)?.into_iter().map(key).collect())
-}
-
-/// What a call into the caller's object gave. A getter that threw leaves its exception behind: it would be thrown
-/// instead of the rejection.
+/// What a call into an object gave. A getter that threw leaves its exception behind: it would be thrown by the addon.
 fn read<'env>(env: sys::napi_env, status: sys::napi_status, found: sys::napi_value) -> Option<Unknown<'env>> {
     if status != sys::Status::napi_ok {
         clear_exception(env);
@@ -188,52 +150,153 @@ pub(super) fn clear_exception(env: sys::napi_env) {
     unsafe { sys::napi_get_and_clear_last_exception(env, &raw mut exception) };
 }
 
+/// The memory of a typed array, its length in elements, and its kind.
+pub(super) fn typed_array<T>(
+    env: sys::napi_env,
+    value: sys::napi_value,
+    wanted: sys::napi_typedarray_type,
+) -> Option<(*mut T, usize)> {
+    let (mut kind, mut length, mut memory) = (0, 0, ptr::null_mut());
+    // SAFETY: env and value belong together; what is no typed array is refused.
+    check_status!(unsafe {
+        sys::napi_get_typedarray_info(
+            env,
+            value,
+            &raw mut kind,
+            &raw mut length,
+            &raw mut memory,
+            ptr::null_mut(),
+            ptr::null_mut(),
+        )
+    })
+    .ok()?;
+    (kind == wanted && !memory.is_null()).then(|| (memory.cast(), length))
+}
+
 /// A secret, as a string or null. Keys are ASCII as a rule, which V8 takes over without decoding it.
 pub(super) fn secret(env: sys::napi_env, value: Option<&SecretString>) -> napi::Result<sys::napi_value> {
-    let mut made = ptr::null_mut();
-    let Some(text) = value.map(ExposeSecret::expose_secret) else {
-        // SAFETY: `env` is that of the current thread.
-        napi::check_status!(unsafe { sys::napi_get_null(env, &raw mut made) })?;
-        return Ok(made);
-    };
-    let length = isize::try_from(text.len()).unwrap_or(isize::MAX);
-    // SAFETY: likewise, and the text is valid for its length. What is ASCII is Latin-1 as well.
-    napi::check_status!(unsafe {
+    if let Some(value) = value {
+        return new_string(env, value.expose_secret());
+    }
+    null(env)
+}
+
+/// What a Node-API call makes.
+fn made(make: impl FnOnce(*mut sys::napi_value) -> sys::napi_status) -> napi::Result<sys::napi_value> {
+    let mut value = ptr::null_mut();
+    check_status!(make(&raw mut value))?;
+    Ok(value)
+}
+
+pub(super) fn new_string(env: sys::napi_env, text: &str) -> napi::Result<sys::napi_value> {
+    let (start, length) = (text.as_ptr().cast(), isize::try_from(text.len()).unwrap_or(isize::MAX));
+    // SAFETY: `env` is that of the current thread, and the text is valid for its length. What is ASCII is Latin-1 too.
+    made(|value| unsafe {
         if text.is_ascii() {
-            sys::napi_create_string_latin1(env, text.as_ptr().cast(), length, &raw mut made)
+            sys::napi_create_string_latin1(env, start, length, value)
         } else {
-            sys::napi_create_string_utf8(env, text.as_ptr().cast(), length, &raw mut made)
+            sys::napi_create_string_utf8(env, start, length, value)
         }
-    })?;
-    Ok(made)
-}
-
-/// Milliseconds since 1970, as a Date.
-pub(super) fn new_date(env: sys::napi_env, ms: i64) -> napi::Result<sys::napi_value> {
-    let mut date = ptr::null_mut();
-    #[expect(clippy::cast_precision_loss, reason = "a Date holds 8.64e15 ms, less than 2^53")]
-    // SAFETY: `env` is that of the current thread.
-    napi::check_status!(unsafe { sys::napi_create_date(env, ms as f64, &raw mut date) })?;
-    Ok(date)
-}
-
-/// A property of an object under construction.
-pub(super) fn set_property<T: ToNapiValue>(object: &Unknown, name: &str, value: T) -> napi::Result<()> {
-    let env = object.value().env;
-    let length = isize::try_from(name.len()).unwrap_or(isize::MAX);
-    let mut key = ptr::null_mut();
-    // SAFETY: the name is valid for its length, and env and value belong together.
-    napi::check_status!(unsafe {
-        let value = T::to_napi_value(env, value)?;
-        sys::napi_create_string_utf8(env, name.as_ptr().cast(), length, &raw mut key);
-        sys::napi_set_property(env, object.raw(), key, value)
     })
 }
 
-pub(super) fn new_object<'env>(env: sys::napi_env) -> napi::Result<Unknown<'env>> {
-    let mut object = ptr::null_mut();
+pub(super) fn null(env: sys::napi_env) -> napi::Result<sys::napi_value> {
     // SAFETY: `env` is that of the current thread.
-    napi::check_status!(unsafe { sys::napi_create_object(env, &raw mut object) })?;
-    // SAFETY: `object` was made in `env` just now.
-    unsafe { Unknown::from_napi_value(env, object) }
+    made(|value| unsafe { sys::napi_get_null(env, value) })
+}
+
+pub(super) fn undefined(env: sys::napi_env) -> napi::Result<sys::napi_value> {
+    // SAFETY: `env` is that of the current thread.
+    made(|value| unsafe { sys::napi_get_undefined(env, value) })
+}
+
+pub(super) fn new_boolean(env: sys::napi_env, boolean: bool) -> napi::Result<sys::napi_value> {
+    // SAFETY: `env` is that of the current thread.
+    made(|value| unsafe { sys::napi_get_boolean(env, boolean, value) })
+}
+
+pub(super) fn new_number(env: sys::napi_env, number: i64) -> napi::Result<sys::napi_value> {
+    // SAFETY: `env` is that of the current thread.
+    made(|value| unsafe { sys::napi_create_int64(env, number, value) })
+}
+
+pub(super) fn new_array(
+    env: sys::napi_env,
+    elements: impl ExactSizeIterator<Item = napi::Result<sys::napi_value>>,
+) -> napi::Result<sys::napi_value> {
+    let mut array = ptr::null_mut();
+    // SAFETY: `env` is that of the current thread, and every element is made in it.
+    unsafe {
+        check_status!(sys::napi_create_array_with_length(env, elements.len(), &raw mut array))?;
+        for (at, element) in (0..).zip(elements) {
+            check_status!(sys::napi_set_element(env, array, at, element?))?;
+        }
+    }
+    Ok(array)
+}
+
+/// Keeps a JavaScript value alive, or only finds it again while something else does.
+///
+/// It belongs to its thread: whoever drops it elsewhere, or after the thread, leaves it to the end of the thread's
+/// environment, which frees every reference.
+pub(super) struct Reference(sys::napi_ref);
+
+// SAFETY: the pointer is an opaque handle, used only by methods that take the `napi_env` of its thread.
+unsafe impl Send for Reference {}
+// SAFETY: likewise.
+unsafe impl Sync for Reference {}
+
+impl Reference {
+    pub(super) fn strong(env: sys::napi_env, value: sys::napi_value) -> napi::Result<Self> {
+        Self::new(env, value, 1)
+    }
+
+    pub(super) fn weak(env: sys::napi_env, value: sys::napi_value) -> napi::Result<Self> {
+        Self::new(env, value, 0)
+    }
+
+    fn new(env: sys::napi_env, value: sys::napi_value, count: u32) -> napi::Result<Self> {
+        let mut reference = ptr::null_mut();
+        // SAFETY: env and value belong together.
+        check_status!(unsafe { sys::napi_create_reference(env, value, count, &raw mut reference) })?;
+        Ok(Self(reference))
+    }
+
+    /// The value, where it is still there.
+    pub(super) fn get(&self, env: sys::napi_env) -> Option<sys::napi_value> {
+        let mut value = ptr::null_mut();
+        // SAFETY: the reference belongs to `env`.
+        check_status!(unsafe { sys::napi_get_reference_value(env, self.0, &raw mut value) }).ok()?;
+        (!value.is_null()).then_some(value)
+    }
+
+    /// From now on the value is kept alive.
+    pub(super) fn hold(&self, env: sys::napi_env) {
+        // SAFETY: likewise.
+        unsafe { sys::napi_reference_ref(env, self.0, ptr::null_mut()) };
+    }
+
+    /// Undoes `hold`.
+    pub(super) fn let_go(&self, env: sys::napi_env) {
+        // SAFETY: likewise.
+        unsafe { sys::napi_reference_unref(env, self.0, ptr::null_mut()) };
+    }
+
+    pub(super) fn delete(self, env: sys::napi_env) {
+        // SAFETY: likewise; it is consumed.
+        unsafe { sys::napi_delete_reference(env, self.0) };
+    }
+}
+
+/// Calls a function of `lib`'s, which handles its own errors.
+pub(super) fn call(env: sys::napi_env, function: sys::napi_value, arguments: &[sys::napi_value]) {
+    let (mut receiver, mut result) = (ptr::null_mut(), ptr::null_mut());
+    // SAFETY: all of them belong to `env`, that of the current thread.
+    let status = unsafe {
+        sys::napi_get_undefined(env, &raw mut receiver);
+        sys::napi_call_function(env, receiver, function, arguments.len(), arguments.as_ptr(), &raw mut result)
+    };
+    if status != sys::Status::napi_ok {
+        clear_exception(env);
+    }
 }

@@ -1,29 +1,25 @@
 //! The Node.js addon. It converts arguments, calls the core, and converts what comes back.
 //!
-//! Every function returns a promise, and every failure is a rejection with a `code`, wrong arguments included. Only
-//! `watch` and `stats`, which wait for nothing, return at once, and throw.
+//! Only `lib/native.js` uses it. Arguments come checked, and go back the way they came where they are not: no call
+//! throws but for a broken `lib`. There are no promises here; an outcome is told to a callback, `(code, message)` where
+//! it failed and `(null, value)` where it did not. Everything that is made here belongs to the realm of the process's
+//! first script, so nothing but strings, numbers, booleans and arrays of strings is: `lib` makes the rest.
 
 #![allow(clippy::trivially_copy_pass_by_ref, reason = "what is made in an Env borrows from it")]
 
-// First, so that the class's own methods come first in index.d.ts.
-pub mod secrets;
-
 pub mod admin;
-pub mod admin_types;
-mod arguments;
-pub mod cached;
+mod admin_json;
+mod answer;
+mod bulk;
+mod cached;
 mod calls;
 #[cfg(feature = "cli")]
 pub mod cli;
-pub mod consumers;
-mod environment;
+pub mod client;
 mod js;
+mod json;
 mod options;
-mod progress;
-pub mod results;
+mod outbox;
 mod runtime;
-mod settle;
-pub mod shared;
-pub mod stats;
-pub mod types;
+mod thread;
 pub mod watch;

@@ -1,36 +1,38 @@
 //! Connections, and the work that waits for them.
 //!
-//! A *link* is one connection. A link without work is parked; a link with work is served by a task, which takes
-//! everything that waits, up to a bound, and sends it as ONE batch. So the first read of an idle client goes out at
-//! once, and the reads that come while the wire is busy travel together; nothing ever waits to be joined by others.
+//! A connection without work is idle; one with work is served by a worker, a task that takes everything that waits, up
+//! to a bound, and sends it as one batch. So the first read of an idle client goes out at once, and the reads that come
+//! while all workers are busy travel together; nothing ever waits to be joined by others.
 //!
 //! Knows of deadlines, retries and reconnecting. Knows nothing of SQL (that is `store`) and keeps no value.
 
-mod connect;
-mod flight;
-mod job;
+pub(crate) mod bulk;
+mod command;
+mod connection;
+mod dialer;
+mod in_flight;
+mod maintenance;
 mod queue;
-mod state;
-mod tend;
-pub(crate) mod turn;
+mod scheduler;
+mod shared;
+pub(crate) mod wakeup;
 mod worker;
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
-pub(crate) use self::flight::Readings;
-
-use self::flight::Landing;
-use self::job::{Claim, Errand, Job, Listing, Ping, Write};
-use self::state::Shared;
-use crate::catalogue::NameSet;
+use self::bulk::Bulk;
+use self::command::Command;
+use self::in_flight::Receiver;
+use self::shared::Shared;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::name::{NameSet, SecretName};
+use crate::secret::Readings;
 use crate::stats::{Counters, PoolStats};
-use crate::store::{Listed, Versions, WriteRequest};
+use crate::store::Statement;
 
 /// The connections of one client.
 #[derive(Debug)]
@@ -47,52 +49,44 @@ impl Pool {
     /// Reads secrets of one business, all in one snapshot. An identical read under way is joined.
     pub(crate) async fn read(&self, business: Uuid, names: NameSet) -> Result<Readings> {
         let deadline = self.deadline();
-        let (landing, joined) = self.shared.submit_read(business, names, deadline)?;
-        match self.landed(landing, deadline).await {
-            // Somebody else's read failed with the time that it had left: this one may have more.
+        let (receiver, joined) = self.shared.submit_read(business, names.clone(), deadline)?;
+        match self.received(receiver, deadline).await {
+            // Somebody else's read failed with the time that it had left: this caller may have more.
             Err(error) if joined && error.is_transient() && Instant::now() < deadline => {
-                let (landing, _) = self.shared.submit_read(business, names, deadline)?;
-                self.landed(landing, deadline).await
+                let (receiver, _) = self.shared.submit_read(business, names, deadline)?;
+                self.received(receiver, deadline).await
             }
             outcome => outcome,
         }
     }
 
-    async fn landed(&self, landing: Landing, deadline: Instant) -> Result<Readings> {
-        match timeout_at(deadline, landing).await {
-            Ok(outcome) => outcome.unwrap_or_else(|_| Err(lost_job())),
-            Err(_) => Err(self.shared.too_late()),
+    async fn received(&self, receiver: Receiver, deadline: Instant) -> Result<Readings> {
+        match timeout_at(deadline, receiver).await {
+            Ok(outcome) => outcome.unwrap_or_else(|_| Err(lost_work())),
+            Err(_) => Err(self.shared.late()),
         }
     }
 
-    /// Writes, and never twice: see [`Error::UnknownOutcome`].
-    pub(crate) async fn write(&self, request: WriteRequest) -> Result<Versions> {
-        self.run(|job| Errand::Write(Write { request, job })).await
+    /// Reads the secrets of one turn; read i is slot i of the bulk, which gets the answers.
+    #[cfg_attr(not(feature = "node"), allow(dead_code, reason = "only the binding has turns"))]
+    pub(crate) fn read_bulk(&self, bulk: &Arc<Bulk>, reads: &[(Uuid, SecretName)]) {
+        self.shared.submit_bulk(bulk, reads);
     }
 
-    /// Lists what may be shown of a business's secrets.
-    pub(crate) async fn list(&self, business: Uuid) -> Result<Vec<Listed>> {
-        self.run(|job| Errand::List(Listing { business, job })).await
-    }
-
-    /// Asks the database for a sign of life.
-    pub(crate) async fn ping(&self) -> Result<()> {
-        self.run(|job| Errand::Ping(Ping { job })).await
-    }
-
-    async fn run<T>(&self, errand: impl FnOnce(Job<T>) -> Errand) -> Result<T> {
-        let (reply, mut answer) = oneshot::channel();
-        let (deadline, claim) = (self.deadline(), Claim::default());
-        self.shared.submit_errand(errand(Job { reply, deadline, claim: claim.clone() }))?;
+    /// Runs a statement of its own. One that writes is never carried out twice: see [`Error::UnknownOutcome`].
+    pub(crate) async fn run<S: Statement>(&self, statement: S) -> Result<S::Answer> {
+        let deadline = self.deadline();
+        let (command, claim, mut answer) = Command::new(statement, deadline);
+        self.shared.submit_command(command)?;
         if let Ok(outcome) = timeout_at(deadline, &mut answer).await {
-            return outcome.unwrap_or_else(|_| Err(lost_job()));
+            return outcome.unwrap_or_else(|_| Err(lost_work()));
         }
         if claim.take() {
-            // Nobody has begun with it, and now nobody will.
-            return Err(self.shared.too_late());
+            // No worker has begun with it, and now none will.
+            return Err(self.shared.late());
         }
         // It is under way, and its worker keeps the same deadline: only the worker can say what became of it.
-        answer.await.unwrap_or_else(|_| Err(lost_job()))
+        answer.await.unwrap_or_else(|_| Err(lost_work()))
     }
 
     /// Somebody else wrote: from now on no read joins one that was sent before.
@@ -106,20 +100,19 @@ impl Pool {
 
     /// Takes no more work, fails what waits, lets what is under way end by its deadline, and closes the connections.
     pub(crate) async fn close(&self) {
-        // What was asked for before, in the same turn, is under way.
-        self.shared.send_gathered();
-        let parked = self.shared.shut();
-        // A link that hangs must not hold up the others: the operating system closes it all the same.
+        let idle = self.shared.shut();
+        // A connection that hangs must not hold up the others: the operating system closes it all the same.
         let _ = timeout(self.shared.config.timeout, async {
-            for link in parked {
-                link.close().await;
+            for connection in idle {
+                connection.close().await;
             }
             self.shared.vacated().await;
         })
         .await;
     }
 
-    fn deadline(&self) -> Instant {
+    /// By when a call that begins now has to be answered.
+    pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + self.shared.config.timeout
     }
 }
@@ -131,6 +124,6 @@ impl Drop for Pool {
 }
 
 /// A worker dropped the work: it panicked, or the runtime is shutting down.
-fn lost_job() -> Error {
+fn lost_work() -> Error {
     Error::unavailable("an internal error ended the call; please report it with the log")
 }

@@ -1,34 +1,38 @@
-//! The work that waits. Pure: no connections, no clocks.
+//! The work that waits for a connection. Pure: no connections, no clocks.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::flight::{Flight, Flights};
-use super::job::Errand;
+use super::command::Command;
+use super::in_flight::{InFlightRead, InFlightReads, Retry};
 use crate::error::Error;
 
 /// The most elements that one statement asks for. Beyond it a batch saves nothing more, and delays its first caller.
-pub(super) const BATCH: usize = 512;
+pub(super) const MAX_BATCH: usize = 512;
 
 /// The fewest elements that are worth a statement of their own while others wait with them.
-pub(super) const SHARE: usize = 64;
+pub(super) const MIN_SHARE: usize = 64;
 
 /// The most elements that may wait: some 30 MB. More means that the database does not keep up, and that waiting
 /// longer would only end at the deadline.
-pub(super) const BOUND: usize = 65_536;
+pub(super) const MAX_WAITING: usize = 65_536;
 
 /// What a worker does next.
 #[derive(Debug)]
 pub(super) enum Work {
-    Batch(Vec<Arc<Flight>>),
-    Errand(Errand),
+    Reads(Vec<Arc<InFlightRead>>),
+    Command(Command),
 }
 
 impl Work {
-    pub(super) fn fail(self, error: &Error) {
+    /// Returns the gets that are to be read again.
+    pub(super) fn fail(self, error: &Error) -> Vec<Retry> {
         match self {
-            Self::Batch(flights) => flights.iter().for_each(|flight| flight.land(Err(error.clone()))),
-            Self::Errand(errand) => errand.fail(error.clone()),
+            Self::Reads(reads) => reads.iter().flat_map(|read| read.fail(error)).collect(),
+            Self::Command(command) => {
+                command.fail(error.clone());
+                Vec::new()
+            }
         }
     }
 }
@@ -36,8 +40,8 @@ impl Work {
 /// First come, first served, except that reads are served together.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    reads: VecDeque<(u64, Arc<Flight>)>,
-    errands: VecDeque<(u64, Errand)>,
+    reads: VecDeque<(u64, Arc<InFlightRead>)>,
+    commands: VecDeque<(u64, Command)>,
     /// Of all reads that wait.
     elements: usize,
     /// The number of the next arrival.
@@ -46,26 +50,26 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn is_empty(&self) -> bool {
-        self.reads.is_empty() && self.errands.is_empty()
+        self.reads.is_empty() && self.commands.is_empty()
     }
 
     /// What waits; of reads, the secrets that they ask for.
     pub(super) fn len(&self) -> usize {
-        self.elements + self.errands.len()
+        self.elements + self.commands.len()
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.len() >= BOUND
+        self.len() >= MAX_WAITING
     }
 
-    pub(super) fn push_read(&mut self, flight: Arc<Flight>) {
-        self.elements += flight.route.names.len();
-        self.reads.push_back((self.arrivals, flight));
+    pub(super) fn push_read(&mut self, read: Arc<InFlightRead>) {
+        self.elements += read.key.names.len();
+        self.reads.push_back((self.arrivals, read));
         self.arrivals += 1;
     }
 
-    pub(super) fn push_errand(&mut self, errand: Errand) {
-        self.errands.push_back((self.arrivals, errand));
+    pub(super) fn push_command(&mut self, command: Command) {
+        self.commands.push_back((self.arrivals, command));
         self.arrivals += 1;
     }
 
@@ -74,48 +78,48 @@ impl Queue {
         self.elements
     }
 
-    /// The next work that somebody still waits for: an errand, or reads of about `most` elements. What nobody waits for
-    /// any more is dropped, and leaves `flights` too: whoever joined it would wait in vain.
-    pub(super) fn take(&mut self, most: usize, flights: &mut Flights) -> Option<Work> {
+    /// The next work that somebody still waits for: a command, or reads of about `most` elements. What nobody waits for
+    /// any more is dropped, and leaves `in_flight` too: whoever joined it would wait in vain.
+    pub(super) fn take(&mut self, most: usize, in_flight: &mut InFlightReads) -> Option<Work> {
         loop {
-            let errand_is_first = match (self.reads.front(), self.errands.front()) {
+            let command_is_first = match (self.reads.front(), self.commands.front()) {
                 (None, None) => return None,
-                (Some((read, _)), Some((errand, _))) => errand < read,
+                (Some((read, _)), Some((command, _))) => command < read,
                 (read, _) => read.is_none(),
             };
-            if errand_is_first {
-                if let Some((_, errand)) = self.errands.pop_front()
-                    && errand.claim()
+            if command_is_first {
+                if let Some((_, command)) = self.commands.pop_front()
+                    && command.claim()
                 {
-                    return Some(Work::Errand(errand));
+                    return Some(Work::Command(command));
                 }
-            } else if let Some(batch) = self.take_batch(most, flights) {
-                return Some(Work::Batch(batch));
+            } else if let Some(reads) = self.take_reads(most, in_flight) {
+                return Some(Work::Reads(reads));
             }
         }
     }
 
-    /// Everything that waits, in whole reads, so that each is answered from one snapshot.
-    fn take_batch(&mut self, most: usize, flights: &mut Flights) -> Option<Vec<Arc<Flight>>> {
-        let mut batch = Vec::with_capacity(self.reads.len().min(most));
+    /// Reads that wait, whole, so that each is answered from one snapshot.
+    fn take_reads(&mut self, most: usize, in_flight: &mut InFlightReads) -> Option<Vec<Arc<InFlightRead>>> {
+        let mut reads = Vec::with_capacity(self.reads.len().min(most));
         let mut elements = 0;
-        while let Some((_, flight)) = self.reads.front()
-            && (batch.is_empty() || elements + flight.route.names.len() <= most)
-            && let Some((_, flight)) = self.reads.pop_front()
+        while let Some((_, read)) = self.reads.front()
+            && (reads.is_empty() || elements + read.key.names.len() <= most)
+            && let Some((_, read)) = self.reads.pop_front()
         {
-            self.elements -= flight.route.names.len();
-            if flight.is_abandoned() {
-                flights.remove(&flight);
+            self.elements -= read.key.names.len();
+            if read.is_abandoned() {
+                in_flight.remove(&read);
             } else {
-                elements += flight.route.names.len();
-                batch.push(flight);
+                elements += read.key.names.len();
+                reads.push(read);
             }
         }
-        (!batch.is_empty()).then_some(batch)
+        (!reads.is_empty()).then_some(reads)
     }
 
-    pub(super) fn drain(&mut self, flights: &mut Flights) -> Vec<Work> {
-        std::iter::from_fn(|| self.take(BATCH, flights)).collect()
+    pub(super) fn drain(&mut self, in_flight: &mut InFlightReads) -> Vec<Work> {
+        std::iter::from_fn(|| self.take(MAX_BATCH, in_flight)).collect()
     }
 }
 
@@ -127,87 +131,90 @@ mod tests {
     use tokio::time::Instant;
     use uuid::Uuid;
 
-    use super::super::flight::{Landing, Route};
-    use super::super::job::{Claim, Job, Ping};
+    use super::super::command::Claim;
+    use super::super::in_flight::{ReadKey, Receiver};
     use super::*;
-    use crate::catalogue::{NameSet, SecretName};
+    use crate::name::{NameSet, SecretName};
+    use crate::store::Ping;
 
     fn later() -> Instant {
         Instant::now() + Duration::from_secs(1)
     }
 
-    fn read(queue: &mut Queue, names: NameSet) -> Landing {
-        let (flight, landing) = Flight::new(Route { business: Uuid::nil(), names }, later());
-        queue.push_read(flight);
-        landing
+    fn names(count: usize) -> NameSet {
+        (0..count).map(|at| format!("queued_{at}").parse::<SecretName>().unwrap()).collect()
+    }
+
+    fn key(names: NameSet) -> ReadKey {
+        ReadKey { business: Uuid::nil(), names }
+    }
+
+    fn push(queue: &mut Queue, names: NameSet) -> Receiver {
+        let (read, receiver) = InFlightRead::for_caller(key(names), later());
+        queue.push_read(read);
+        receiver
     }
 
     fn ping(queue: &mut Queue) -> (Claim, oneshot::Receiver<crate::Result<()>>) {
-        let (reply, answer) = oneshot::channel();
-        let claim = Claim::default();
-        queue.push_errand(Errand::Ping(Ping { job: Job { reply, deadline: later(), claim: claim.clone() } }));
+        let (command, claim, answer) = Command::new(Ping, later());
+        queue.push_command(command);
         (claim, answer)
     }
 
     #[tokio::test]
     async fn all_reads_that_wait_travel_together_up_to_the_bound() {
-        let mut queue = Queue::default();
-        let all: NameSet = SecretName::ALL.into_iter().collect();
-        let landings: Vec<Landing> = (0..50).map(|_| read(&mut queue, all)).collect();
-        let Some(Work::Batch(first)) = queue.take(BATCH, &mut Flights::default()) else { panic!("no batch") };
-        let Some(Work::Batch(second)) = queue.take(BATCH, &mut Flights::default()) else {
-            panic!("no batch")
-        };
+        let (mut queue, mut in_flight) = (Queue::default(), InFlightReads::default());
+        let receivers: Vec<Receiver> = (0..50).map(|_| push(&mut queue, names(12))).collect();
+        let Some(Work::Reads(first)) = queue.take(MAX_BATCH, &mut in_flight) else { panic!("no reads") };
+        let Some(Work::Reads(second)) = queue.take(MAX_BATCH, &mut in_flight) else { panic!("no reads") };
         // Whole reads only: 42 × 12 = 504, and a 43rd would exceed 512.
         assert_eq!((first.len(), second.len()), (42, 8));
         assert!(queue.is_empty());
-        drop(landings);
+        drop(receivers);
     }
 
     #[tokio::test]
     async fn what_came_first_is_served_first() {
-        let mut queue = Queue::default();
+        let (mut queue, mut in_flight) = (Queue::default(), InFlightReads::default());
         let (_claim, _answer) = ping(&mut queue);
-        let _landing = read(&mut queue, SecretName::GrokApiKey.into());
-        assert!(matches!(queue.take(BATCH, &mut Flights::default()), Some(Work::Errand(_))));
-        assert!(matches!(queue.take(BATCH, &mut Flights::default()), Some(Work::Batch(_))));
-        assert!(queue.take(BATCH, &mut Flights::default()).is_none());
+        let _receiver = push(&mut queue, names(1));
+        assert!(matches!(queue.take(MAX_BATCH, &mut in_flight), Some(Work::Command(_))));
+        assert!(matches!(queue.take(MAX_BATCH, &mut in_flight), Some(Work::Reads(_))));
+        assert!(queue.take(MAX_BATCH, &mut in_flight).is_none());
     }
 
     #[tokio::test]
     async fn nobody_is_served_who_gave_up() {
-        let mut queue = Queue::default();
+        let (mut queue, mut in_flight) = (Queue::default(), InFlightReads::default());
         let (claim, _answer) = ping(&mut queue);
-        drop(read(&mut queue, SecretName::GrokApiKey.into()));
+        drop(push(&mut queue, names(1)));
         assert!(claim.take());
-        assert!(queue.take(BATCH, &mut Flights::default()).is_none());
+        assert!(queue.take(MAX_BATCH, &mut in_flight).is_none());
         assert_eq!(queue.elements, 0);
     }
 
     #[tokio::test]
     async fn nobody_joins_a_read_that_was_dropped_because_its_callers_gave_up() {
-        let (mut queue, mut flights) = (Queue::default(), Flights::default());
-        let route = Route { business: Uuid::nil(), names: SecretName::GrokApiKey.into() };
-        let (flight, landing) = Flight::new(route, later());
-        flights.insert(Arc::clone(&flight));
-        queue.push_read(flight);
-        drop(landing);
+        let (mut queue, mut in_flight) = (Queue::default(), InFlightReads::default());
+        let (read, receiver) = InFlightRead::for_caller(key(names(1)), later());
+        in_flight.insert(Arc::clone(&read));
+        queue.push_read(read);
+        drop(receiver);
         // It may still be joined while it waits, and is not dropped then.
-        let joined = flights.join(&route, later()).unwrap();
+        let joined = in_flight.join(&key(names(1)), later()).unwrap();
         assert!(!queue.is_empty());
         drop(joined);
-        assert!(queue.take(BATCH, &mut flights).is_none());
-        assert!(flights.join(&route, later()).is_none());
+        assert!(queue.take(MAX_BATCH, &mut in_flight).is_none());
+        assert!(in_flight.join(&key(names(1)), later()).is_none());
     }
 
     #[tokio::test]
     async fn the_queue_is_bounded() {
-        let mut queue = Queue::default();
-        let landings: Vec<Landing> =
-            (0..BOUND).map(|_| read(&mut queue, SecretName::GrokApiKey.into())).collect();
+        let (mut queue, mut in_flight) = (Queue::default(), InFlightReads::default());
+        let receivers: Vec<Receiver> = (0..MAX_WAITING).map(|_| push(&mut queue, names(1))).collect();
         assert!(queue.is_full());
-        assert!(queue.take(BATCH, &mut Flights::default()).is_some());
+        assert!(queue.take(MAX_BATCH, &mut in_flight).is_some());
         assert!(!queue.is_full());
-        drop(landings);
+        drop(receivers);
     }
 }

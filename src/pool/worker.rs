@@ -1,22 +1,23 @@
-//! What a worker does: takes what waits, sends it, and decides what a failure means for the link and for the work.
+//! What a worker does: takes what waits, sends it, and decides what a failure means for the connection and for the work.
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::PgConnection;
-use tokio::time::{Instant, timeout, timeout_at};
-use uuid::Uuid;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::connect::Link;
-use super::flight::{Flight, Readings};
-use super::job::Errand;
-use super::lost_job;
+use super::command::Reply;
+use super::connection::Connection;
+use super::in_flight::InFlightRead;
+use super::lost_work;
 use super::queue::Work;
-use super::state::{Shared, Turn, Worker};
-use super::turn::{self, Landing};
+use super::shared::{Next, Shared, Worker};
+use super::wakeup;
 use crate::error::{Error, Result};
-use crate::store::{self, Element, Fault, Listed, Protocol, Status, Versions, WriteRequest};
+use crate::secret::Reading;
+use crate::store::{
+    self, Context, Element, ElementStatus, Protocol, Read, Statement, permission_denied_for_secret,
+};
 
 /// The least that an attempt to connect is given: several round trips, and a restart of the server.
 const HANDSHAKE: Duration = Duration::from_secs(3);
@@ -24,10 +25,14 @@ const HANDSHAKE: Duration = Duration::from_secs(3);
 /// An attempt that takes longer may hang for ever: another is begun beside it.
 const STUCK: Duration = Duration::from_secs(1);
 
+/// Between attempts of a statement whose transaction met another one; doubled each time, with jitter.
+const FIRST_CONFLICT_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_CONFLICT_PAUSE: Duration = Duration::from_millis(200);
+
 /// Opens a connection for what waits, then serves.
 pub(super) async fn open(mut worker: Worker) {
     let shared = Arc::clone(&worker.shared);
-    // Whoever waits has its own deadline; a hasty one must not keep a slow handshake from ever succeeding.
+    // Each caller has a deadline of its own; a short one must not keep a slow handshake from ever succeeding.
     let until = Instant::now() + shared.config.timeout.max(HANDSHAKE);
     let mut attempt = pin!(shared.connect(until));
     let outcome = if let Ok(outcome) = timeout(STUCK, &mut attempt).await {
@@ -37,11 +42,11 @@ pub(super) async fn open(mut worker: Worker) {
         attempt.await
     };
     match outcome {
-        Ok(link) => {
-            shared.opened(&mut worker);
-            go_on(worker, link).await;
+        Ok(connection) => {
+            shared.has_opened(&mut worker);
+            go_on(worker, connection).await;
         }
-        Err(error) if Instant::now() < until => shared.not_opened(&mut worker, &error),
+        Err(error) if Instant::now() < until => shared.has_not_opened(&mut worker, &error),
         Err(_) => {
             // Whoever waited for this attempt from its beginning has given up. The others came later, and may yet
             // be served: an attempt that hangs says nothing of the next.
@@ -52,285 +57,219 @@ pub(super) async fn open(mut worker: Worker) {
 }
 
 /// Serves what has gathered until now.
-pub(super) async fn wake(worker: Worker, link: Link) {
-    worker.shared.woken();
-    go_on(worker, link).await;
+pub(super) async fn wake(worker: Worker, connection: Connection) {
+    worker.shared.has_woken();
+    go_on(worker, connection).await;
 }
 
-async fn go_on(worker: Worker, link: Link) {
+async fn go_on(worker: Worker, connection: Connection) {
     let shared = Arc::clone(&worker.shared);
-    match shared.turn(worker, link) {
-        Turn::Work(link, work, worker) => serve(worker, link, work).await,
-        Turn::Close(link, _worker) => link.close().await,
-        Turn::Parked => {}
+    match shared.next(worker, connection) {
+        Next::Work(connection, work, worker) => serve(worker, connection, work).await,
+        Next::Close(connection, _worker) => connection.close().await,
+        Next::Idle => {}
     }
 }
 
 /// Serves until nothing waits.
-pub(super) async fn serve(mut worker: Worker, link: Link, mut work: Work) {
+pub(super) async fn serve(mut worker: Worker, connection: Connection, mut work: Work) {
     let shared = Arc::clone(&worker.shared);
-    let mut server = Server { shared: &shared, link: Some(link) };
+    let mut server = Server { shared: &shared, connection: Some(connection) };
     loop {
-        let landing = match work {
-            Work::Batch(flights) => server.read(Batch { shared: &shared, flights }).await,
-            Work::Errand(errand) => server.run(errand).await,
+        let reply = match work {
+            Work::Reads(reads) => server.read(Batch { shared: Arc::clone(&shared), reads }).await,
+            Work::Command(command) => command.run(&mut server).await,
         };
-        let Some(link) = server.link.take() else {
-            // What waits still needs somebody; whether that takes a new connection is decided anew.
+        let Some(connection) = server.connection.take() else {
+            reply();
+            // What waits still needs a connection; whether that takes a new one is decided anew.
             drop(worker);
             return shared.redispatch();
         };
-        let turn = shared.turn(worker, link);
-        // Not before: a caller who asks again at once finds the link, and needs no other.
-        drop(landing);
-        match turn {
-            Turn::Work(link, next, place) => (server.link, work, worker) = (Some(link), next, place),
-            Turn::Close(link, _worker) => return link.close().await,
-            Turn::Parked => return,
+        let next = {
+            let deferred = wakeup::defer_wakeups();
+            reply();
+            let next = shared.next(worker, connection);
+            // Not before: a caller who asks again at once finds this connection idle, and needs no other.
+            drop(deferred);
+            next
+        };
+        match next {
+            Next::Work(connection, next, place) => {
+                (server.connection, work, worker) = (Some(connection), next, place);
+            }
+            Next::Close(connection, _worker) => return connection.close().await,
+            Next::Idle => return,
         }
     }
 }
 
-struct Server<'a> {
-    shared: &'a Arc<Shared>,
+/// Sends statements through one connection, and replaces the connection where it is lost.
+pub(super) struct Server<'a> {
+    pub(super) shared: &'a Arc<Shared>,
     /// `None` when the last statement lost it.
-    link: Option<Link>,
+    connection: Option<Connection>,
 }
 
 impl Server<'_> {
-    async fn read(&mut self, batch: Batch<'_>) -> Landing {
-        let deadline = batch.flights.iter().map(|flight| flight.deadline()).max();
-        let deadline = deadline.unwrap_or_else(Instant::now);
-        let (mut businesses, mut names) = (Vec::new(), Vec::new());
-        for flight in &batch.flights {
-            for name in flight.route.names.iter() {
-                businesses.push(flight.route.business);
-                names.push(name.as_str());
-            }
+    async fn read(&mut self, batch: Batch) -> Reply {
+        let deadline = batch.reads.iter().map(|read| read.deadline()).max().unwrap_or_else(Instant::now);
+        let mut statement = Read::new(self.shared.config.cache.is_some());
+        for read in &batch.reads {
+            read.key.names.iter().for_each(|name| statement.push(read.key.business, name));
         }
         self.shared.counters.batches.add(1);
-        self.shared.counters.elements.add(names.len());
-        let outcome = self.execute(&Read { businesses, names }, deadline).await;
-        let landing = turn::landing();
-        batch.land(outcome);
-        landing
+        self.shared.counters.elements.add(statement.len());
+        let outcome = self.execute(&statement, deadline).await;
+        Box::new(move || batch.complete(outcome))
     }
 
-    async fn run(&mut self, errand: Errand) -> Landing {
-        match errand {
-            Errand::Write(write) => {
-                let statement = Writing { request: &write.request, actor: &self.shared.config.actor };
-                let outcome = self.execute(&statement, write.job.deadline).await;
-                self.shared.wrote();
-                let landing = turn::landing();
-                write.job.settle(outcome);
-                landing
-            }
-            Errand::List(listing) => {
-                let outcome = self.execute(&List(listing.business), listing.job.deadline).await;
-                let landing = turn::landing();
-                listing.job.settle(outcome);
-                landing
-            }
-            Errand::Ping(ping) => {
-                let outcome = self.execute(&Ping, ping.job.deadline).await;
-                let landing = turn::landing();
-                ping.job.settle(outcome);
-                landing
-            }
-        }
-    }
-
-    /// Sends a statement, and once more where that is safe and may help.
-    async fn execute<S: Statement>(&mut self, statement: &S, deadline: Instant) -> Result<S::Answer> {
-        let mut may_repeat = true;
+    /// Sends a statement, and again where that is safe and may help.
+    pub(super) async fn execute<S: Statement>(
+        &mut self,
+        statement: &S,
+        deadline: Instant,
+    ) -> Result<S::Answer> {
+        let (mut may_repeat, mut pause) = (true, FIRST_CONFLICT_PAUSE);
         loop {
-            let mut link = self.link(deadline).await?;
-            let patience = deadline.saturating_duration_since(Instant::now());
-            let is_doubtful = link.is_silent();
-            if S::WRITES && is_doubtful && !link.is_alive(patience / 2).await {
-                self.shared.evict();
+            let mut connection = self.connection(deadline).await?;
+            let time_left = deadline.saturating_duration_since(Instant::now());
+            let is_doubtful = connection.is_silent();
+            if S::WRITES && is_doubtful && !connection.is_alive(time_left / 2).await {
+                self.shared.evict_idle();
                 continue;
             }
-            // A link whose other end vanished without a word swallows statements. Half of the time that is left tells,
-            // and the other half serves a fresh one.
+            // A connection whose other end vanished silently swallows statements. Half of the time that is left shows
+            // whether it did, and the other half serves a fresh one.
             let is_trial = !S::WRITES && is_doubtful && may_repeat;
-            let limit = if is_trial { Instant::now() + patience / 2 } else { deadline };
-            let was_fresh = link.is_fresh;
+            let limit = if is_trial { Instant::now() + time_left / 2 } else { deadline };
+            let was_fresh = connection.is_fresh;
             let protocol = self.shared.protocol();
-            let patience = deadline.saturating_duration_since(Instant::now());
-            let sent = timeout_at(limit, statement.send(&mut link.connection, protocol, patience)).await;
+            let time_left = deadline.saturating_duration_since(Instant::now());
+            let context = Context { protocol, actor: &self.shared.config.actor, time_left };
+            let sent = timeout_at(limit, statement.send(&mut connection.session, context)).await;
             let Ok(answer) = sent else {
-                // The link is dropped: what it would answer next belongs to a statement nobody waits for.
-                self.shared.evict();
+                // The connection is dropped: what it would answer next belongs to a statement nobody waits for.
+                self.shared.evict_idle();
                 if is_trial {
                     tracing::debug!("repeating a statement that a silent connection did not answer");
                     may_repeat = false;
                     continue;
                 }
-                return Err(outcome_of::<S>(self.shared.too_late()));
+                return Err(after_sending::<S>(self.shared.late()));
             };
             let fault = match answer {
                 Ok(answer) => {
-                    link.answered();
-                    self.link = Some(link);
+                    connection.answered();
+                    self.connection = Some(connection);
                     return Ok(answer);
                 }
                 Err(fault) => fault,
             };
             let found_pooler = fault.pooled && protocol == Protocol::Prepared && self.shared.found_pooler();
             if fault.lost {
-                self.shared.evict();
+                // A transaction that met another one leaves its server as healthy as before.
+                if !fault.conflict {
+                    self.shared.evict_idle();
+                }
             } else if !found_pooler {
-                link.answered();
-                self.link = Some(link);
+                connection.answered();
+                self.connection = Some(connection);
+            }
+            if fault.conflict && fault.unexecuted && Instant::now() + pause < deadline {
+                tracing::debug!("repeating a statement whose transaction met another one");
+                sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+                pause = (pause * 2).min(LONGEST_CONFLICT_PAUSE);
+                continue;
             }
             let is_safe = !S::WRITES || fault.unexecuted;
             let may_help = found_pooler || (!was_fresh && fault.is_worth_a_fresh_connection());
             if !(may_repeat && is_safe && may_help) {
-                return Err(if is_safe { fault.error } else { outcome_of::<S>(fault.error) });
+                return Err(if is_safe { fault.error } else { after_sending::<S>(fault.error) });
             }
             tracing::debug!(error = %fault.error, "repeating a statement on a fresh connection");
             may_repeat = false;
         }
     }
 
-    async fn link(&mut self, deadline: Instant) -> Result<Link> {
-        match self.link.take() {
-            Some(link) => Ok(link),
+    async fn connection(&mut self, deadline: Instant) -> Result<Connection> {
+        match self.connection.take() {
+            Some(connection) => Ok(connection),
             None => self.shared.connect(deadline).await,
         }
     }
 }
 
 /// The statement was sent, and its answer did not come.
-fn outcome_of<S: Statement>(error: Error) -> Error {
+fn after_sending<S: Statement>(error: Error) -> Error {
     if S::WRITES { Error::UnknownOutcome { cause: error.to_string() } } else { error }
 }
 
-/// Something to send, and what comes back.
-trait Statement: Sync {
-    type Answer: Send;
-    const WRITES: bool;
-
-    fn send(
-        &self,
-        connection: &mut PgConnection,
-        protocol: Protocol,
-        patience: Duration,
-    ) -> impl Future<Output = Result<Self::Answer, Fault>> + Send;
+/// Reads that travel together. Those without an answer when it is dropped fail.
+struct Batch {
+    shared: Arc<Shared>,
+    reads: Vec<Arc<InFlightRead>>,
 }
 
-struct Read {
-    businesses: Vec<Uuid>,
-    names: Vec<&'static str>,
-}
-
-impl Statement for Read {
-    type Answer = Vec<Element>;
-    const WRITES: bool = false;
-
-    async fn send(
-        &self,
-        to: &mut PgConnection,
-        protocol: Protocol,
-        _: Duration,
-    ) -> Result<Vec<Element>, Fault> {
-        store::read(to, protocol, &self.businesses, &self.names).await
-    }
-}
-
-struct Writing<'a> {
-    request: &'a WriteRequest,
-    actor: &'a str,
-}
-
-impl Statement for Writing<'_> {
-    type Answer = Versions;
-    const WRITES: bool = true;
-
-    async fn send(
-        &self,
-        to: &mut PgConnection,
-        protocol: Protocol,
-        patience: Duration,
-    ) -> Result<Versions, Fault> {
-        // The server gives up a lock before the caller gives up the server: then the outcome is known.
-        let lock_timeout = u64::try_from(patience.as_millis() * 9 / 10).unwrap_or(u64::MAX).max(1);
-        store::write(to, protocol, self.request, self.actor, lock_timeout).await
-    }
-}
-
-struct List(Uuid);
-
-impl Statement for List {
-    type Answer = Vec<Listed>;
-    const WRITES: bool = false;
-
-    async fn send(
-        &self,
-        to: &mut PgConnection,
-        protocol: Protocol,
-        _: Duration,
-    ) -> Result<Vec<Listed>, Fault> {
-        store::list(to, protocol, self.0).await
-    }
-}
-
-struct Ping;
-
-impl Statement for Ping {
-    type Answer = ();
-    const WRITES: bool = false;
-
-    async fn send(&self, to: &mut PgConnection, _: Protocol, _: Duration) -> Result<(), Fault> {
-        store::ping(to).await
-    }
-}
-
-/// Reads that travel together. Whoever has no answer when it is dropped is told so.
-struct Batch<'a> {
-    shared: &'a Shared,
-    flights: Vec<Arc<Flight>>,
-}
-
-impl Batch<'_> {
-    fn land(mut self, outcome: Result<Vec<Element>>) {
-        let flights = std::mem::take(&mut self.flights);
+impl Batch {
+    fn complete(mut self, outcome: Result<Vec<Element>>) {
+        let reads = std::mem::take(&mut self.reads);
+        // All under one lock, before the first caller can ask again.
+        self.shared.forget(&reads);
+        let mut retries = Vec::new();
         match outcome {
             Ok(elements) => {
                 let mut elements = elements.into_iter();
-                for flight in flights {
-                    let answer = readings(&flight, &mut elements);
-                    self.shared.land(&flight, answer);
+                for read in &reads {
+                    if read.key.names.len() == 1 {
+                        let outcome = elements.next().map(|element| reading(read, element));
+                        retries.extend(read.complete_one(outcome.unwrap_or_else(|| Err(lost_work()))));
+                    } else {
+                        complete_many(read, &mut elements);
+                    }
                 }
             }
-            Err(error) => flights.iter().for_each(|flight| self.shared.land(flight, Err(error.clone()))),
+            Err(error) => retries.extend(reads.iter().flat_map(|read| read.fail(&error))),
         }
+        self.shared.retry(retries);
     }
 }
 
-impl Drop for Batch<'_> {
+impl Drop for Batch {
     fn drop(&mut self) {
-        for flight in &self.flights {
-            self.shared.land(flight, Err(lost_job()));
-        }
+        self.shared.forget(&self.reads);
+        let retries = self.reads.iter().flat_map(|read| read.fail(&lost_work())).collect();
+        self.shared.retry(retries);
     }
 }
 
-/// The next answers, as those of this flight. One secret that cannot be read never fails its neighbours.
-fn readings(flight: &Flight, elements: &mut impl Iterator<Item = Element>) -> Result<Readings> {
-    let route = flight.route;
-    let answers: Vec<_> = route.names.iter().zip(elements.by_ref().take(route.names.len())).collect();
-    answers
-        .into_iter()
-        .map(|(name, element)| match element.status {
-            Status::Read => Ok((name, Ok(element.reading))),
-            Status::Undecryptable => Ok((name, Err(Error::DecryptFailed { names: vec![name] }))),
-            Status::BusinessNotFound => Err(Error::BusinessNotFound { business: route.business }),
-            Status::UnknownSecret => {
-                Err(Error::NotMigrated { found: format!("the database does not know {name} yet") })
+/// One element of the answer. An element that cannot be read never fails its neighbours.
+fn reading(read: &InFlightRead, element: Element) -> Result<Reading> {
+    match element.status {
+        ElementStatus::Read => Ok(element.reading),
+        ElementStatus::Undecryptable => {
+            Err(Error::DecryptFailed { names: read.key.names.iter().take(1).collect() })
+        }
+        ElementStatus::BusinessNotFound => Err(Error::BusinessNotFound { business: read.key.business }),
+        ElementStatus::PermissionDenied => Err(permission_denied_for_secret()),
+        ElementStatus::UnknownSecret => Err(store::unknown_secret()),
+    }
+}
+
+fn complete_many(read: &InFlightRead, elements: &mut impl Iterator<Item = Element>) {
+    let names = &read.key.names;
+    let mut readings = Vec::with_capacity(names.len());
+    for (name, element) in names.iter().zip(elements.by_ref().take(names.len())) {
+        match reading(read, element) {
+            Err(Error::DecryptFailed { .. }) => {
+                readings.push((name, Err(Error::DecryptFailed { names: vec![name] })));
             }
-        })
-        .collect()
+            outcome => readings.push((name, outcome)),
+        }
+    }
+    let missing = readings.iter().find_map(|(_, reading)| match reading {
+        Err(error @ Error::BusinessNotFound { .. }) => Some(error.clone()),
+        _ => None,
+    });
+    read.complete_many(&missing.map_or(Ok(readings), Err));
 }

@@ -102,7 +102,8 @@ pub struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Recorded {
-    /// When.
+    /// When; ISO 8601 in JSON.
+    #[serde(serialize_with = "as_text")]
     pub at: Timestamp,
     /// Values that differed from their plaintext.
     pub mismatched: i64,
@@ -119,6 +120,10 @@ pub struct Recorded {
     pub is_proof: bool,
 }
 
+fn as_text<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(at)
+}
+
 /// What is wrong with sealed cells.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CellFaults {
@@ -128,8 +133,7 @@ pub(crate) struct CellFaults {
 }
 
 /// Who still wrote the plaintext columns after they were backfilled.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LegacyWrites {
     /// How many values.
     pub count: i64,

@@ -23,6 +23,8 @@ pub(crate) struct Fault {
     /// The server did not know a statement that was prepared a moment ago, or knew another of its name: a transaction
     /// pooler stands in between.
     pub(crate) pooled: bool,
+    /// The transaction met another one, and was rolled back: the same statement may succeed a moment later.
+    pub(crate) conflict: bool,
 }
 
 /// No connection came about.
@@ -35,12 +37,8 @@ pub(crate) struct ConnectFault {
 }
 
 impl Fault {
-    pub(super) fn of_read(error: sqlx::Error, business: Uuid) -> Self {
-        Self::new(error, Some(business))
-    }
-
-    /// The statement, or its commit, was sent.
-    pub(super) fn of_write(error: sqlx::Error, business: Uuid) -> Self {
+    /// Of a statement about that business.
+    pub(super) fn of(error: sqlx::Error, business: Uuid) -> Self {
         Self::new(error, Some(business))
     }
 
@@ -57,7 +55,7 @@ impl Fault {
 
     pub(super) fn other_version(found: &str) -> Self {
         let error = Error::NotMigrated { found: found.to_owned() };
-        Self { error, lost: false, unexecuted: false, pooled: false }
+        Self { error, lost: false, unexecuted: false, pooled: false, conflict: false }
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
@@ -72,7 +70,7 @@ impl Fault {
         if decodes {
             return Self::other_version("a function answers columns of other types");
         }
-        Self { error: of_driver(&error), lost: true, unexecuted: false, pooled: false }
+        Self { error: of_driver(&error), lost: true, unexecuted: false, pooled: false, conflict: false }
     }
 
     fn of_server(error: &PgDatabaseError, business: Option<Uuid>) -> Self {
@@ -87,6 +85,7 @@ impl Fault {
             unexecuted: !is_fatal || is_farewell,
             // Unknown, there already, or another client's under the same name, which takes other parameters.
             pooled: matches!(code, "26000" | "42P05" | "08P01"),
+            conflict: !is_fatal && matches!(code, "40001" | "40P01" | "PT409"),
         }
     }
 
@@ -181,20 +180,43 @@ fn of_driver(error: &sqlx::Error) -> Error {
     }
 }
 
+/// The database knows no secret of that name. Whoever still has the text can give a better hint.
+pub(crate) fn unknown_secret() -> Error {
+    Error::UnknownSecret { hint: "`app-secrets names list` shows the names that this database knows".into() }
+}
+
+/// The login's scope does not reach this secret. The statement as a whole was allowed.
+pub(crate) fn permission_denied_for_secret() -> Error {
+    Error::PermissionDenied {
+        sqlstate: SCOPE.to_owned(),
+        remedy: "this login may not do that with this secret: widen its scope with app_secrets.grant_scope()",
+    }
+}
+
+/// Of a login whose scope does not reach a secret.
+const SCOPE: &str = "AS005";
+
+/// Whether the error concerns one secret alone, and not the login as a whole.
+pub(crate) fn is_of_scope(error: &Error) -> bool {
+    matches!(error, Error::PermissionDenied { sqlstate, .. } if sqlstate == SCOPE)
+}
+
 fn translate(sqlstate: &str, message: &str, business: Option<Uuid>) -> Error {
     let words = || format!("SQLSTATE {sqlstate}");
     match sqlstate {
-        "AS001" => Error::UnknownSecret {
-            hint: "the database is older than this client: run `app-secrets migrate`".into(),
-        },
+        "AS001" => unknown_secret(),
         "AS002" => Error::InvalidValue { why: message.to_owned() },
         "AS003" => match business {
             Some(business) => Error::BusinessNotFound { business },
             None => Error::InvalidArgument(message.to_owned()),
         },
         "AS004" => Error::VersionConflict { message: message.to_owned() },
-        "AS005" => Error::DecryptFailed { names: Vec::new() },
-        "AS006" | "AS007" => Error::NotMigrated { found: message.to_owned() },
+        "AS005" => permission_denied_for_secret(),
+        "AS006" => Error::VerificationFailed(message.to_owned()),
+        "AS007" | "AS008" => Error::Refused(message.to_owned()),
+        "AS009" => {
+            Error::unavailable("the secrets are being sealed with a new key; writes wait until that is done")
+        }
         "22023" => Error::InvalidArgument(format!("the database refuses an argument ({})", words())),
         "42501" => Error::PermissionDenied {
             sqlstate: sqlstate.to_owned(),
@@ -202,7 +224,9 @@ fn translate(sqlstate: &str, message: &str, business: Option<Uuid>) -> Error {
         },
         "3D000" => Error::Config("there is no database of that name: check the connection string".into()),
         "25006" => Error::unavailable("the server is read-only: it is a standby, or was just demoted"),
-        "40001" | "40P01" => Error::unavailable(format!("the transaction met another ({})", words())),
+        "40001" | "40P01" | "PT409" => {
+            Error::unavailable(format!("the transaction met another ({})", words()))
+        }
         "55P03" => Error::Timeout { what: "another transaction held the lock for too long".into() },
         "57014" => Error::Timeout { what: "the server cancelled the statement (statement_timeout?)".into() },
         _ => match sqlstate.get(..2) {
@@ -231,8 +255,12 @@ mod tests {
             ("AS002", Code::InvalidValue),
             ("AS003", Code::BusinessNotFound),
             ("AS004", Code::VersionConflict),
-            ("AS005", Code::DecryptFailed),
-            ("AS007", Code::NotMigrated),
+            ("AS005", Code::PermissionDenied),
+            ("AS006", Code::VerificationFailed),
+            ("AS007", Code::Refused),
+            ("AS008", Code::Refused),
+            ("AS009", Code::Unavailable),
+            ("PT409", Code::Unavailable),
             ("22023", Code::InvalidArgument),
             ("42501", Code::PermissionDenied),
             ("42883", Code::NotMigrated),
@@ -268,7 +296,7 @@ mod tests {
 
     #[test]
     fn only_faults_that_pass_are_worth_another_connection() {
-        let fault = |error, lost| Fault { error, lost, unexecuted: false, pooled: false };
+        let fault = |error, lost| Fault { error, lost, unexecuted: false, pooled: false, conflict: false };
         assert!(fault(Error::unavailable("reset"), true).is_worth_a_fresh_connection());
         assert!(!fault(Error::unavailable("deadlock"), false).is_worth_a_fresh_connection());
         assert!(!fault(Error::NotMigrated { found: "x".into() }, true).is_worth_a_fresh_connection());

@@ -1,4 +1,4 @@
-//! A session that hears of changes.
+//! A session that receives notifications of changes.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -14,41 +14,41 @@ use crate::error::{Error, Result};
 
 const CHANNEL: &str = "business_secrets_changed";
 
-/// A session that was silent for longer is asked for a sign of life: a half-open one would stay silent for ever.
+/// A session that was silent for longer is pinged: a half-open connection would stay silent for ever.
 const SILENCE: Duration = Duration::from_secs(15);
 
-/// How long a sign of life, or an echo, may take.
+/// How long the answer to a ping, or an echo, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A session that listens.
-pub(crate) struct Listening {
+pub(crate) struct ListenSession {
     listener: PgListener,
     /// The driver offers notifications only to connections of a pool of its own. This one holds the one connection,
     /// and never gets to open another.
     pool: PgPool,
 }
 
-/// Why nothing can be heard.
+/// Why no notification can arrive.
 #[derive(Debug)]
-pub(crate) enum Deaf {
+pub(crate) enum ListenError {
     /// No session came about: worth another attempt soon.
     NotConnected(Error),
-    /// There is a session, and what is sent does not arrive.
+    /// There is a session, but a notification that it sent itself did not arrive.
     NoEcho,
 }
 
-impl From<Error> for Deaf {
+impl From<Error> for ListenError {
     fn from(error: Error) -> Self {
         Self::NotConnected(error)
     }
 }
 
-impl Listening {
+impl ListenSession {
     /// Opens a session, and proves that notifications arrive: a transaction pooler takes LISTEN without complaint, on
     /// a session that is somebody else's a moment later.
     ///
     /// What is sent from the moment it returns will be heard.
-    pub(crate) async fn open(config: &Config) -> Result<Self, Deaf> {
+    pub(crate) async fn open(config: &Config) -> Result<Self, ListenError> {
         let place = config.endpoint.place();
         let deadline = tokio::time::Instant::now() + config.timeout;
         let late =
@@ -56,9 +56,9 @@ impl Listening {
         let refused = |error: sqlx::Error| ConnectFault::new(&error, &place).error;
         let options = connect_options(config);
 
-        // First, because it says what is wrong where the pool would only say that its time is up.
-        let speaker = timeout_at(deadline, PgConnection::connect_with(&options)).await;
-        let speaker = speaker.map_err(|_| late())?.map_err(refused)?;
+        // Connected first: its error names the cause, where the pool's would only say that the time is up.
+        let sender = timeout_at(deadline, PgConnection::connect_with(&options)).await;
+        let sender = sender.map_err(|_| late())?.map_err(refused)?;
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .test_before_acquire(false)
@@ -73,28 +73,28 @@ impl Listening {
         };
         // What is lost while it reconnects would go unnoticed.
         listener.eager_reconnect(false);
-        let mut listening = Self { listener, pool };
-        match timeout(PATIENCE, listening.prove(speaker)).await {
-            Ok(Ok(())) => Ok(listening),
+        let mut session = Self { listener, pool };
+        match timeout(PATIENCE, session.prove(sender)).await {
+            Ok(Ok(())) => Ok(session),
             Ok(Err(error)) => {
-                listening.close().await;
+                session.close().await;
                 Err(Fault::from(error).error.into())
             }
             Err(_) => {
-                listening.close().await;
-                Err(Deaf::NoEcho)
+                session.close().await;
+                Err(ListenError::NoEcho)
             }
         }
     }
 
-    async fn prove(&mut self, mut speaker: PgConnection) -> Result<(), sqlx::Error> {
+    async fn prove(&mut self, mut sender: PgConnection) -> Result<(), sqlx::Error> {
         let echo = format!("app_secrets_echo_{}", Uuid::from_u128(fastrand::u128(..)).simple());
         self.listener.listen_all([CHANNEL, &echo]).await?;
-        speaker.execute(sqlx::raw_sql(AssertSqlSafe(format!("notify {echo}")))).await?;
+        sender.execute(sqlx::raw_sql(AssertSqlSafe(format!("notify {echo}")))).await?;
         while self.listener.try_recv().await?.ok_or(sqlx::Error::PoolClosed)?.channel() != echo {}
         self.listener.unlisten(&echo).await?;
-        // It has said what it had to say; how it ends is of no interest.
-        let _ = speaker.close().await;
+        // Its work is done, and a failure to end it politely has no consequence.
+        let _ = sender.close().await;
         Ok(())
     }
 
@@ -108,12 +108,12 @@ impl Listening {
                 Ok(Ok(Some(_))) => {}
                 Ok(Ok(None)) => return Err(Error::unavailable("the server closed the session that listens")),
                 Ok(Err(error)) => return Err(Fault::from(error).error),
-                Err(_) => self.ask_for_a_sign_of_life().await?,
+                Err(_) => self.ping().await?,
             }
         }
     }
 
-    async fn ask_for_a_sign_of_life(&mut self) -> Result<()> {
+    async fn ping(&mut self) -> Result<()> {
         match timeout(PATIENCE, self.listener.execute(sql::PING)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(Fault::from(error).error),

@@ -1,7 +1,7 @@
-//! Who wants to hear of which changes, and what is waiting for them.
+//! The watchers of one client, and the events that wait for each of them.
 //!
-//! A watcher that is slow finds one event for each business, with all that changed meanwhile. One that is slower
-//! still finds a single `Resync`: its memory is bounded, and so is what it has to catch up with.
+//! A slow watcher finds one event for each business, with everything that changed meanwhile. A still slower one finds a
+//! single `Resync`: the memory for what waits is bounded.
 
 use std::collections::HashMap;
 use std::mem;
@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{Event, Filter};
-use crate::store::Versions;
+use crate::secret::Versions;
 
 /// The most businesses whose changes wait for one watcher.
 const MAX_WAITING: usize = 256;
@@ -42,13 +42,20 @@ impl Hub {
         }
     }
 
+    /// Every secret of that business may have changed.
+    pub(super) fn resync_business(&self, business: Uuid) {
+        for mailbox in self.mailboxes().values().filter(|mailbox| mailbox.concerns(business)) {
+            mailbox.resync();
+        }
+    }
+
     pub(super) fn resync(&self) {
         for mailbox in self.mailboxes().values() {
             mailbox.resync();
         }
     }
 
-    /// Nobody will hear of anything any more.
+    /// Ends every watcher.
     pub(super) fn close(&self) {
         for mailbox in mem::take(&mut *self.mailboxes()).values() {
             mailbox.close();
@@ -73,7 +80,7 @@ pub(super) struct Mailbox {
 enum Waiting {
     /// In the order of their first change.
     Changes(Vec<(Uuid, Versions)>),
-    /// Whatever changed besides is part of it.
+    /// Any further change is part of it.
     Resync,
     Closed,
 }
@@ -103,8 +110,12 @@ impl Mailbox {
         }
     }
 
+    fn concerns(&self, business: Uuid) -> bool {
+        self.filter.business.is_none_or(|wanted| wanted == business)
+    }
+
     fn changed(&self, business: Uuid, versions: &Versions) {
-        if self.filter.business.is_some_and(|wanted| wanted != business) {
+        if !self.concerns(business) {
             return;
         }
         let wanted = |name| self.filter.names.is_empty() || self.filter.names.contains(name);
@@ -156,7 +167,7 @@ fn merge(earlier: &mut Versions, later: Versions) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalogue::SecretName;
+    use crate::name::SecretName;
 
     const ONE: Uuid = Uuid::from_u128(1);
     const OTHER: Uuid = Uuid::from_u128(2);

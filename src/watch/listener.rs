@@ -8,31 +8,33 @@ use tokio::time::{Instant, sleep};
 
 use super::hub::Hub;
 use super::notice::Notice;
-use super::status::{ListenerState, Status};
+use super::status::ListenerStatus;
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::error::Error;
 use crate::pool::Pool;
-use crate::store::{Deaf, Listening};
+use crate::stats::ListenerState;
+use crate::store::{ListenError, ListenSession};
 
 /// Between attempts, doubled each time, with jitter.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// A path on which nothing is heard seldom changes, but a failover may change it.
+/// A path that delivers no notifications seldom starts to, but a failover may change it.
 const LONG_PAUSE: Duration = Duration::from_mins(1);
 
-/// Whom a change concerns, in this order: whoever hears of it and asks again has to get what is new.
+/// Applies changes to the pool, the cache and the watchers, in this order: a watcher that reads again never sees the
+/// value of before the change.
 #[derive(Debug)]
-pub(super) struct Ears {
+pub(super) struct ChangeSink {
     pub(super) pool: Weak<Pool>,
     pub(super) cache: Option<Arc<Cache>>,
     pub(super) hub: Hub,
-    pub(super) status: Status,
+    pub(super) status: ListenerStatus,
 }
 
-impl Ears {
-    fn hear(&self, payload: &str) {
+impl ChangeSink {
+    fn apply(&self, payload: &str) {
         match Notice::parse(payload) {
             Some(Notice::Changed { business, versions }) => {
                 tracing::debug!(%business, secrets = versions.len(), "secrets have changed");
@@ -44,13 +46,23 @@ impl Ears {
                 }
                 self.hub.changed(business, &versions);
             }
+            Some(Notice::Business(business)) => {
+                tracing::debug!(%business, "every secret of a business may have changed");
+                if let Some(pool) = self.pool.upgrade() {
+                    pool.outdated(Some(business));
+                }
+                if let Some(cache) = &self.cache {
+                    cache.forget_business(business);
+                }
+                self.hub.resync_business(business);
+            }
             Some(Notice::Everything) => {
                 tracing::debug!("everything may have changed");
                 self.drop_all();
                 self.hub.resync();
             }
-            // Ours are well-formed. Whoever sends others may as well be talking to himself.
-            None => tracing::debug!(bytes = payload.len(), "ignoring a notification that is none of ours"),
+            // Any login can send a NOTIFY on this channel, so a malformed payload is not an error.
+            None => tracing::debug!(bytes = payload.len(), "ignoring a malformed notification"),
         }
     }
 
@@ -63,32 +75,37 @@ impl Ears {
         }
     }
 
-    /// Hears until the session is lost.
-    async fn follow(&self, session: &mut Listening) -> Error {
+    /// Applies notifications until the session is lost.
+    async fn follow(&self, session: &mut ListenSession) -> Error {
         loop {
             match session.next().await {
-                Ok(payload) => self.hear(&payload),
+                Ok(payload) => self.apply(&payload),
                 Err(error) => return error,
             }
         }
     }
 
-    fn lost(&self, run: u64, error: &Error) {
+    fn lost(&self, generation: u64, error: &Error) {
         tracing::warn!(%error, "the listener was lost");
-        self.status.failed(run, ListenerState::Connecting, error);
-        // Watchers hear of it when it is back: what they would read now might change unheard.
+        self.status.failed(generation, ListenerState::Connecting, error);
+        // Watchers hear of it when it is back: what they would read now might change no_session.
         if let Some(cache) = &self.cache {
             cache.expire_all();
         }
     }
 }
 
-/// Returns when it is stopped. `run` tells it from the listeners before and after it.
-pub(super) async fn listen(ears: &Ears, config: &Config, run: u64, mut stop: watch::Receiver<()>) {
+/// Listens until it is stopped. `generation` tells this listener from the ones before and after it.
+pub(super) async fn listen(
+    sink: &ChangeSink,
+    config: &Config,
+    generation: u64,
+    mut stop: watch::Receiver<()>,
+) {
     let mut pause = FIRST_PAUSE;
     loop {
         let opened = tokio::select! {
-            opened = Listening::open(config) => opened,
+            opened = ListenSession::open(config) => opened,
             _ = stop.changed() => return,
         };
         match opened {
@@ -96,33 +113,33 @@ pub(super) async fn listen(ears: &Ears, config: &Config, run: u64, mut stop: wat
                 let since = Instant::now();
                 tracing::debug!("the listener is connected");
                 // Notifications sent meanwhile are lost: drop everything cached.
-                ears.drop_all();
-                ears.status.listening(run);
-                ears.hub.resync();
+                sink.drop_all();
+                sink.status.listening(generation);
+                sink.hub.resync();
                 let lost = tokio::select! {
-                    error = ears.follow(&mut session) => Some(error),
+                    error = sink.follow(&mut session) => Some(error),
                     _ = stop.changed() => None,
                 };
                 if let Some(error) = &lost {
-                    ears.lost(run, error);
+                    sink.lost(generation, error);
                 }
                 session.close().await;
                 if lost.is_none() {
                     return;
                 }
-                // One that is lost again and again is not to be greeted with a storm.
+                // A session that is lost right after it came about keeps the longer pause.
                 if since.elapsed() > LONGEST_PAUSE {
                     pause = FIRST_PAUSE;
                 }
             }
-            Err(Deaf::NotConnected(error)) => {
+            Err(ListenError::NotConnected(error)) => {
                 tracing::debug!(%error, "the listener has no session");
-                ears.status.failed(run, ListenerState::Connecting, &error);
+                sink.status.failed(generation, ListenerState::Connecting, &error);
             }
-            Err(Deaf::NoEcho) => {
-                let error = unheard();
-                tracing::warn!(%error, "the listener hears nothing");
-                ears.status.failed(run, ListenerState::Unavailable, &error);
+            Err(ListenError::NoEcho) => {
+                let error = no_session();
+                tracing::warn!(%error, "the listener receives no notifications");
+                sink.status.failed(generation, ListenerState::Unavailable, &error);
                 pause = LONG_PAUSE;
             }
         }
@@ -134,8 +151,8 @@ pub(super) async fn listen(ears: &Ears, config: &Config, run: u64, mut stop: wat
     }
 }
 
-/// Why nothing is heard.
-pub(super) fn unheard() -> Error {
+/// Why no notification can arrive.
+pub(super) fn no_session() -> Error {
     Error::Config(
         "LISTEN needs a session of its own, which a transaction pooler does not give: pass a direct connection as \
          listenUrl"

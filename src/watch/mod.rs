@@ -1,7 +1,7 @@
-//! Changes that are made anywhere else, as they happen.
+//! Changes that others make, as they happen.
 //!
-//! A listener on a session of its own hears of them, drops what the cache knows of it, and tells the watchers. It runs
-//! for as long as there is a cache or a watcher. Knows nothing of values.
+//! A listener on a session of its own receives notifications, drops what the cache has of the changed secrets, and tells
+//! the watchers. It runs while there is a cache or a watcher. Knows nothing of values.
 
 mod hub;
 mod listener;
@@ -18,20 +18,19 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-pub use self::status::{ListenerState, ListenerStats};
-
 use self::hub::{Hub, Mailbox};
-use self::listener::{Ears, listen, unheard};
-use self::status::Status;
+use self::listener::{ChangeSink, listen, no_session};
+use self::status::ListenerStatus;
 use crate::cache::Cache;
-use crate::catalogue::NameSet;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::name::NameSet;
 use crate::pool::Pool;
-use crate::store::Versions;
+use crate::secret::Versions;
+use crate::stats::{ListenerState, ListenerStats};
 
-/// What to hear of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Which changes a watcher is told of.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
     /// Only this business; `None` is all of them.
     pub business: Option<Uuid>,
@@ -42,7 +41,7 @@ pub struct Filter {
 /// What a watcher is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Secrets of a business have changed: read them again. Anyone who can connect can have caused it.
+    /// Secrets of a business have changed: read them again. Any login of the database can have caused it.
     Changed {
         /// Whose.
         business: Uuid,
@@ -53,12 +52,12 @@ pub enum Event {
     Resync,
 }
 
-/// Hears of changes until it is closed or dropped.
+/// Receives changes until it is closed or dropped.
 #[derive(Debug)]
 pub struct Watcher {
     number: u64,
     mailbox: Arc<Mailbox>,
-    live: Arc<Live>,
+    feed: Arc<ChangeFeed>,
 }
 
 impl Watcher {
@@ -70,7 +69,7 @@ impl Watcher {
     /// No event comes after it.
     pub fn close(&self) {
         self.mailbox.close();
-        self.live.leave(self.number);
+        self.feed.leave(self.number);
     }
 }
 
@@ -82,95 +81,109 @@ impl Drop for Watcher {
 
 /// The listener of one client.
 #[derive(Debug)]
-pub(crate) struct Live {
-    ears: Arc<Ears>,
+pub(crate) struct ChangeFeed {
+    sink: Arc<ChangeSink>,
     /// Where to listen; `None` where only a transaction pooler is known.
     config: Option<Config>,
+    /// The listener runs for the cache, too, and not only for watchers.
+    serves_cache: bool,
     handle: Handle,
     numbers: AtomicU64,
     /// std Mutex: never held across an await.
-    run: Mutex<Run>,
+    listener: Mutex<Listener>,
 }
 
 #[derive(Debug)]
-enum Run {
+enum Listener {
     Off,
     /// Dropping the sender ends the task.
     On(watch::Sender<()>, JoinHandle<()>),
     Closed,
 }
 
-impl Live {
+impl ChangeFeed {
     /// Must be called inside a tokio runtime, which the listener then belongs to. Starts it if there is a cache.
-    pub(crate) fn new(config: Option<Config>, pool: Weak<Pool>, cache: Option<Arc<Cache>>) -> Arc<Self> {
-        let live = Arc::new(Self {
-            ears: Arc::new(Ears { pool, cache, hub: Hub::default(), status: Status::default() }),
+    pub(crate) fn new(
+        config: Option<Config>,
+        listens: bool,
+        pool: Weak<Pool>,
+        cache: Option<Arc<Cache>>,
+    ) -> Arc<Self> {
+        let has_cache = cache.is_some();
+        let feed = Arc::new(Self {
+            sink: Arc::new(ChangeSink {
+                pool,
+                cache,
+                hub: Hub::default(),
+                status: ListenerStatus::default(),
+            }),
             config,
+            serves_cache: listens && has_cache,
             handle: Handle::current(),
             numbers: AtomicU64::new(0),
-            run: Mutex::new(Run::Off),
+            listener: Mutex::new(Listener::Off),
         });
-        if live.ears.cache.is_some() {
-            live.start();
+        if feed.serves_cache {
+            feed.start();
         }
-        live
+        feed
     }
 
     pub(crate) fn watch(self: &Arc<Self>, filter: Filter) -> Result<Watcher> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let mailbox = Arc::new(Mailbox::new(filter));
-        self.ears.hub.insert(number, Arc::clone(&mailbox));
-        // Made before: without it the number would stay in the hub.
-        let watcher = Watcher { number, mailbox, live: Arc::clone(self) };
+        self.sink.hub.insert(number, Arc::clone(&mailbox));
+        // Made before the listener is started: its drop takes the number out of the hub again.
+        let watcher = Watcher { number, mailbox, feed: Arc::clone(self) };
         if self.start() { Ok(watcher) } else { Err(Error::Closed) }
     }
 
     pub(crate) fn stats(&self) -> ListenerStats {
-        self.ears.status.get()
+        self.sink.status.get()
     }
 
     /// Says whether it runs, or could.
     fn start(&self) -> bool {
-        let mut run = self.run();
-        match &*run {
-            Run::On(..) => return true,
-            Run::Closed => return false,
-            Run::Off => {}
+        let mut listener = self.listener();
+        match &*listener {
+            Listener::On(..) => return true,
+            Listener::Closed => return false,
+            Listener::Off => {}
         }
-        let number = self.ears.status.starting();
+        let number = self.sink.status.starting();
         let Some(config) = self.config.clone() else {
-            self.ears.status.failed(number, ListenerState::Unavailable, &unheard());
+            self.sink.status.failed(number, ListenerState::Unavailable, &no_session());
             return true;
         };
         let (stop, stopped) = watch::channel(());
-        let ears = Arc::clone(&self.ears);
-        let task = self.handle.spawn(async move { listen(&ears, &config, number, stopped).await });
-        *run = Run::On(stop, task);
+        let sink = Arc::clone(&self.sink);
+        let task = self.handle.spawn(async move { listen(&sink, &config, number, stopped).await });
+        *listener = Listener::On(stop, task);
         true
     }
 
     fn leave(&self, number: u64) {
-        self.ears.hub.remove(number);
-        let mut run = self.run();
-        // Looked at under the lock: whoever comes now starts it again.
-        if self.ears.cache.is_none() && self.ears.hub.is_empty() && !matches!(*run, Run::Closed) {
-            *run = Run::Off;
-            self.ears.status.off();
+        self.sink.hub.remove(number);
+        let mut listener = self.listener();
+        // Decided under the lock: a watcher that comes at this moment starts the listener again.
+        if !self.serves_cache && self.sink.hub.is_empty() && !matches!(*listener, Listener::Closed) {
+            *listener = Listener::Off;
+            self.sink.status.off();
         }
     }
 
     /// Ends the watchers and the listener.
     pub(crate) async fn close(&self) {
-        let run = std::mem::replace(&mut *self.run(), Run::Closed);
-        self.ears.hub.close();
-        self.ears.status.off();
-        if let Run::On(stop, task) = run {
+        let listener = std::mem::replace(&mut *self.listener(), Listener::Closed);
+        self.sink.hub.close();
+        self.sink.status.off();
+        if let Listener::On(stop, task) = listener {
             drop(stop);
             let _ = timeout(Duration::from_secs(2), task).await;
         }
     }
 
-    fn run(&self) -> MutexGuard<'_, Run> {
-        self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    fn listener(&self) -> MutexGuard<'_, Listener> {
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,11 +4,12 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::store::Versions;
+use crate::name::SecretName;
+use crate::secret::Versions;
 use crate::value;
 
-/// The server allows 8,000 bytes; ours have at most 600.
-const MAX_BYTES: usize = 2000;
+/// The server allows no more.
+const MAX_BYTES: usize = 8000;
 
 /// Versions beyond this one are not whole numbers in JavaScript, and no secret is written that often.
 const MAX_VERSION: i64 = (1 << 53) - 1;
@@ -16,14 +17,18 @@ const MAX_VERSION: i64 = (1 << 53) - 1;
 /// What may have changed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Notice {
-    Changed { business: Uuid, versions: Versions },
+    Changed {
+        business: Uuid,
+        versions: Versions,
+    },
+    /// Every secret of that business may have changed.
+    Business(Uuid),
     Everything,
 }
 
 impl Notice {
-    /// `{"business_id": "…", "versions": {"grok_api_key": 3}}` or `{"business_id": null}`; `None` for anything else.
-    ///
-    /// Names that only a newer database knows are left out: this client cannot have read them.
+    /// `{"business_id": "…", "versions": {"grok_api_key": 3}}`, where `versions` is null for all of that business, or
+    /// `{"business_id": null}`. `None` for anything else.
     pub(super) fn parse(payload: &str) -> Option<Self> {
         if payload.len() > MAX_BYTES {
             return None;
@@ -34,10 +39,15 @@ impl Notice {
             Value::String(text) => value::business_id(text).ok()?,
             _ => return None,
         };
-        let versions = object.get("versions")?.as_object()?;
+        let versions = match object.get("versions")? {
+            Value::Null => return Some(Self::Business(business)),
+            versions => versions.as_object()?,
+        };
         let version =
             |version: &Value| version.as_i64().filter(|version| (0..=MAX_VERSION).contains(version));
-        let known = versions.iter().filter_map(|(name, at)| Some((name.parse().ok()?, version(at))));
+        let known = versions
+            .iter()
+            .filter_map(|(name, at)| Some((SecretName::from_notification(name)?, version(at))));
         let versions = known.map(|(name, version)| Some((name, version?))).collect::<Option<Versions>>()?;
         (!versions.is_empty()).then_some(Self::Changed { business, versions })
     }
@@ -46,14 +56,13 @@ impl Notice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalogue::SecretName;
 
     const ID: &str = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
 
     #[test]
     fn a_change_names_its_business_and_versions() {
         let payload =
-            format!(r#"{{"versions": {{"grok_api_key": 4, "new_api_key": 1}}, "business_id": "{ID}"}}"#);
+            format!(r#"{{"versions": {{"grok_api_key": 4, "Not a name": 1}}, "business_id": "{ID}"}}"#);
         let Some(Notice::Changed { business, versions }) = Notice::parse(&payload) else {
             panic!("not understood")
         };
@@ -67,14 +76,9 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_genuine_one_fits() {
-        let versions: Vec<String> =
-            SecretName::ALL.iter().map(|name| format!(r#""{name}": {MAX_VERSION}"#)).collect();
-        let payload = format!(r#"{{"versions": {{{}}}, "business_id": "{ID}"}}"#, versions.join(", "));
-        assert!(payload.len() < 700);
-        assert!(
-            matches!(Notice::parse(&payload), Some(Notice::Changed { versions, .. }) if versions.len() == 12)
-        );
+    fn null_versions_are_every_secret_of_the_business() {
+        let payload = format!(r#"{{"business_id": "{ID}", "versions": null}}"#);
+        assert_eq!(Notice::parse(&payload), Some(Notice::Business(ID.parse().unwrap())));
     }
 
     #[test]
@@ -91,13 +95,13 @@ mod tests {
             format!(r#"{{"business_id": "{{{ID}}}", "versions": {{"grok_api_key": 1}}}}"#),
             with("{}"),
             with("[1]"),
-            with(r#"{"new_api_key": 1}"#),
+            with(r#"{"Not a name": 1}"#),
             with(r#"{"grok_api_key": -1}"#),
             with(r#"{"grok_api_key": 1.5}"#),
             with(r#"{"grok_api_key": 9007199254740992}"#),
             with(r#"{"grok_api_key": "4"}"#),
             with(&format!(r#"{{"grok_api_key": 1, "{}": 1}}"#, "x".repeat(MAX_BYTES))),
-            "[".repeat(1999),
+            "[".repeat(7999),
         ];
         for payload in garbled {
             assert_eq!(Notice::parse(&payload), None, "{payload}");

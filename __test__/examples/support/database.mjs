@@ -1,5 +1,7 @@
-// A migrated database with two businesses, as the examples' services see it: through the service's login.
+// A migrated database with two businesses of two owners, and what stands in front of it.
 
+import { startDataApi } from '../../../dev/data-api.mjs'
+import { sign as signToken } from '../../../dev/data-api-tokens.mjs'
 import { freshDatabase } from '../../support/cluster.mjs'
 import { addBusiness } from '../../support/secrets.mjs'
 
@@ -8,33 +10,30 @@ export const stranger = '0a000000-0000-4000-8000-000000000002'
 
 export async function appDatabase(t) {
   const db = await freshDatabase(t, 17)
-  process.env.APP_SECRETS_URL = db.service
   await db.query(
     "insert into auth.users (id, email) values ($1, 'owner@example.com'), ($2, 'stranger@example.com')",
     [owner, stranger],
   )
-  // The app's own rule for businesses; who may read secrets is another one.
-  await db.query('alter table public.businesses enable row level security')
-  await db.query(
-    'create policy own on public.businesses for select to authenticated using (owner_id = auth.uid())',
-  )
-  await db.query('grant select on public.businesses to authenticated')
   return {
     db,
-    business: await addBusiness(db, { owner_id: owner }),
-    other: await addBusiness(db, { owner_id: stranger }),
+    business: await addBusiness(db, { owner_id: owner, name: 'The owner’s' }),
+    other: await addBusiness(db, { owner_id: stranger, name: 'The stranger’s' }),
   }
 }
 
-/** Stands in for a provider's HTTP API: answers with `respond(url, request)` and remembers what it was asked. */
-export function provider(respond) {
-  const calls = []
-  const fetch = async (url, request = {}) => {
-    const headers = Object.fromEntries(new Headers(request.headers))
-    const call = { url: String(url), method: request.method ?? 'GET', headers, body: request.body }
-    calls.push(call)
-    const { status = 200, body = {} } = respond(call)
-    return Response.json(body, { status })
-  }
-  return { fetch, calls }
+/** The Data API in front of a test's database, with both owners' accounts. */
+export async function dataApi(t, db, options) {
+  const api = await startDataApi({
+    url: db.urlFor('authenticator'),
+    users: [
+      { id: owner, email: 'owner@example.com', password: 'of-the-owner' },
+      { id: stranger, email: 'stranger@example.com', password: 'of-the-stranger' },
+    ],
+    ...options,
+  })
+  t.after(() => api.close())
+  return api
 }
+
+/** A token that is signed with another secret than the API's. */
+export const forged = (claims) => signToken('somebody-elses-secret', claims)

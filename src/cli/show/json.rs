@@ -7,7 +7,7 @@ use crate::admin::{
 };
 use crate::doctor::{Level, Report};
 use crate::error::Error;
-use crate::store::Listed;
+use crate::secret::Listed;
 use crate::timestamp::Timestamp;
 
 const VERSION: i32 = 1;
@@ -91,7 +91,11 @@ pub(in crate::cli) fn verification(found: &Verification, removed: Option<i64>) -
         "notOurs": found.strangers,
         "removedOrphans": removed,
         "idleTriggers": found.idle_triggers,
-        "legacyWrites": found.legacy_writes,
+        "legacyWrites": {
+            "count": found.legacy_writes.count,
+            "lastAt": at(found.legacy_writes.last_at),
+            "writers": found.legacy_writes.writers,
+        },
     })
 }
 

@@ -2,7 +2,7 @@
 
 use super::{moment, table};
 use crate::cli::envfile::Plan;
-use crate::store::Listed;
+use crate::secret::Listed;
 
 pub(in crate::cli) fn listed(secrets: &[Listed]) -> String {
     let rows = secrets.iter().map(|secret| {

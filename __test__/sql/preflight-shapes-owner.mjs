@@ -1,0 +1,495 @@
+// Shapes of the owner table and its plaintext columns: what is refused, under which code and object, and what works.
+// `root`: made by the superuser. `fixes`: whether the statements that the findings give are enough; true unless told.
+
+const b = 'public.businesses'
+const key = `${b}.gemini_api_key`
+const partitioned = (by) => `
+  alter table public.business_secrets drop constraint business_secrets_business_id_fkey;
+  alter table ${b} rename to whole; alter index businesses_pkey rename to whole_pkey;
+  create table ${b} (like public.whole including defaults, primary key (id)) partition by ${by};`
+const retype = (type, using = 'null') =>
+  `alter table ${b} alter gemini_api_key type ${type} using ${using}::${type}`
+const filled = (value) => `update ${b} set gemini_api_key = coalesce(gemini_api_key, ${value})`
+
+export const ownerKinds = [
+  {
+    kind: 'the owner table: relations',
+    refused: [
+      {
+        what: 'none',
+        sql: `drop table public.business_secrets, ${b}`,
+        code: 'owner_missing',
+        object: b,
+        fixes: false,
+      },
+      {
+        what: 'a view',
+        sql: `alter table ${b} rename to shops; create view ${b} as select * from public.shops`,
+        code: 'table_kind',
+        object: b,
+        fixes: false,
+      },
+      {
+        what: 'partitioned by hash',
+        sql: `${partitioned('hash (id)')}
+          create table public.businesses_0 partition of ${b} for values with (modulus 2, remainder 0);
+          create table public.businesses_1 partition of ${b} for values with (modulus 2, remainder 1);
+          insert into ${b} select * from public.whole;`,
+        code: 'table_kind',
+        object: b,
+        fixes: false,
+      },
+      {
+        what: 'partitioned by range',
+        sql: `${partitioned('range (id)')} create table public.businesses_all partition of ${b} default;`,
+        code: 'table_kind',
+        object: b,
+        fixes: false,
+      },
+      {
+        what: 'a materialized view',
+        sql: `alter table ${b} rename to shops; create materialized view ${b} as select * from public.shops`,
+        code: 'table_kind',
+        object: b,
+        fixes: false,
+      },
+      {
+        what: 'unlogged',
+        sql: `alter table public.business_secrets drop constraint business_secrets_business_id_fkey; alter table ${b} set unlogged`,
+        code: 'table_persistence',
+        object: b,
+      },
+      {
+        what: 'that others inherit from',
+        sql: `create table public.shops () inherits (${b})`,
+        code: 'table_inheritance',
+        object: b,
+      },
+      {
+        what: 'that inherits',
+        sql: `create table public.things (id uuid not null, name text); alter table ${b} inherit public.things`,
+        code: 'table_inheritance',
+        object: b,
+      },
+      {
+        what: 'of a type',
+        sql: `do $x$ begin execute (select 'create type public.business as (' || string_agg(format('%I %s', attname, format_type(atttypid, atttypmod)), ', ' order by attnum) || ')'
+            from pg_attribute where attrelid = '${b}'::regclass and attnum > 0); end $x$; alter table ${b} of public.business`,
+        code: 'table_of_type',
+        object: b,
+      },
+      {
+        what: 'with a rule',
+        sql: `create table public.gone (id uuid); create rule remember as on delete to ${b} do also insert into public.gone values (old.id)`,
+        code: 'rule',
+        object: `rule remember on ${b}`,
+      },
+    ],
+    works: [
+      {
+        what: 'in another schema, under other names',
+        sql: `create schema crm; alter table ${b} set schema crm; alter table crm.businesses rename to accounts;
+          alter table crm.accounts rename id to account_id`,
+        wanted: (w) => Object.assign(w, { owner_table: 'crm.accounts', owner_key: 'account_id' }),
+      },
+      {
+        what: 'with capitals in its name',
+        sql: `alter table ${b} rename to "Shops & Co"; alter table public."Shops & Co" rename id to "Id"`,
+        wanted: (w) => Object.assign(w, { owner_table: 'public."Shops & Co"', owner_key: 'Id' }),
+      },
+      {
+        what: 'with columns that were dropped',
+        sql: `alter table ${b} drop column name, drop column settings, add name text`,
+      },
+      { what: 'without a business', sql: `delete from public.business_secrets; delete from ${b}` },
+    ],
+  },
+  {
+    kind: 'the key of the owner table',
+    refused: [
+      {
+        what: 'bigint',
+        sql: `drop table public.business_secrets; alter table ${b} drop column id, add id bigint generated always as identity primary key`,
+        code: 'owner_key_type',
+        object: `${b}.id`,
+        fixes: false,
+      },
+      {
+        what: 'text',
+        sql: `drop table public.business_secrets; alter table ${b} alter id drop default, alter id type text`,
+        code: 'owner_key_type',
+        object: `${b}.id`,
+        fixes: false,
+      },
+      {
+        what: 'nullable',
+        sql: `drop table public.business_secrets; alter table ${b} drop constraint businesses_pkey, add unique (id), alter id drop not null`,
+        code: 'owner_key_nullable',
+        object: `${b}.id`,
+      },
+      {
+        what: 'not unique',
+        sql: `drop table public.business_secrets; alter table ${b} drop constraint businesses_pkey`,
+        code: 'owner_key_unique',
+        object: `${b}.id`,
+      },
+      {
+        what: 'unique with another column only',
+        sql: `drop table public.business_secrets; alter table ${b} drop constraint businesses_pkey, alter name set not null, add primary key (id, name)`,
+        code: 'owner_key_unique',
+        object: `${b}.id`,
+      },
+      {
+        what: 'unique, deferrable',
+        sql: `drop table public.business_secrets; alter table ${b} drop constraint businesses_pkey, add unique (id) deferrable`,
+        code: 'owner_key_unique',
+        object: `${b}.id`,
+      },
+      {
+        what: 'unique for a part of the rows',
+        sql: `drop table public.business_secrets; alter table ${b} drop constraint businesses_pkey; create unique index on ${b} (id) where name is not null`,
+        code: 'owner_key_unique',
+        object: `${b}.id`,
+      },
+      {
+        what: 'of another name than is wanted',
+        sql: `alter table ${b} rename id to uid`,
+        code: 'owner_key_missing',
+        object: `${b}.id`,
+        fixes: false,
+      },
+    ],
+    works: [
+      {
+        what: 'unique beside a primary key of its own',
+        sql: `drop table public.business_secrets; alter table ${b} drop constraint businesses_pkey, add unique (id), add number bigint generated always as identity primary key`,
+      },
+      {
+        what: 'of another name',
+        sql: `alter table ${b} rename id to business_uuid`,
+        wanted: (w) => {
+          w.owner_key = 'business_uuid'
+        },
+      },
+      { what: 'without a default', sql: `alter table ${b} alter id drop default` },
+    ],
+  },
+  {
+    kind: 'types of plaintext columns',
+    refused: [
+      ...['jsonb', 'json', 'bytea', 'text[]', 'numeric', 'uuid', 'xml', 'char(24)', 'name', 'integer'].map(
+        (type) => ({
+          what: type,
+          sql: retype(type),
+          code: 'legacy_type',
+          object: key,
+          fixes: !['bytea', 'text[]'].includes(type),
+        }),
+      ),
+      {
+        what: 'an enum',
+        sql: `create type public.provider_key as enum ('a', 'b'); ${retype('public.provider_key')}`,
+        code: 'legacy_type',
+        object: key,
+      },
+      {
+        what: 'a domain over jsonb',
+        sql: `create domain public.account as jsonb; ${retype('public.account')}`,
+        code: 'legacy_type',
+        object: key,
+      },
+    ],
+    works: [
+      { what: 'varchar', sql: retype('varchar', 'gemini_api_key') },
+      { what: 'varchar(512)', sql: retype('varchar(512)', 'gemini_api_key') },
+      { what: 'citext', sql: retype('extensions.citext', 'gemini_api_key'), root: false },
+      {
+        what: 'a domain over a domain over varchar',
+        sql: `create domain public.credential as varchar(1000) check (value ~ '^[^<>]*$'); create domain public.api_key as public.credential; ${retype('public.api_key', 'gemini_api_key')}`,
+      },
+    ],
+  },
+  {
+    kind: 'lengths of plaintext columns and values',
+    refused: [
+      {
+        what: 'varchar(20)',
+        sql: retype('varchar(20)', 'gemini_api_key'),
+        code: 'legacy_length',
+        object: key,
+      },
+      {
+        what: 'varchar(64)',
+        sql: retype('varchar(64)', 'gemini_api_key'),
+        code: 'legacy_length',
+        object: key,
+      },
+      {
+        what: 'a domain over varchar(100)',
+        sql: `create domain public.api_key as varchar(100); ${retype('public.api_key', 'gemini_api_key')}`,
+        code: 'legacy_length',
+        object: key,
+      },
+      {
+        what: 'a value of 65,537 bytes',
+        sql: `update ${b} set gemini_api_key = repeat('k', 65537) where name = 'Business 7'`,
+        code: 'legacy_too_long',
+        object: key,
+        found: /^1 values? /,
+        fixes: false,
+      },
+      {
+        what: 'values whose characters are few and bytes many',
+        sql: `update ${b} set grok_api_key = repeat('鍵', 22000) where name in ('Business 7', 'Business 8')`,
+        code: 'legacy_too_long',
+        object: `${b}.grok_api_key`,
+        found: /^2 values /,
+        fixes: false,
+      },
+    ],
+    works: [
+      { what: 'varchar(255)', sql: retype('varchar(255)', 'gemini_api_key') },
+      {
+        what: 'a value of 65,536 bytes',
+        sql: `update ${b} set gemini_api_key = repeat('k', 65536) where name = 'Business 7'`,
+      },
+      {
+        what: 'a value that is longer by its white space only',
+        sql: `update ${b} set gemini_api_key = repeat('k', 65500) || repeat(E'\\u3000\\t', 500) where name = 'Business 7'`,
+      },
+    ],
+  },
+  {
+    kind: 'NOT NULL and defaults of plaintext columns',
+    refused: [
+      {
+        what: 'NOT NULL without a default',
+        sql: `${filled("'none'")}; alter table ${b} alter gemini_api_key set not null`,
+        code: 'legacy_not_null',
+        object: key,
+      },
+      {
+        what: 'NOT NULL with a default that is a value',
+        sql: `${filled("'none'")}; alter table ${b} alter gemini_api_key set not null, alter gemini_api_key set default 'none'`,
+        code: 'legacy_not_null',
+        object: key,
+      },
+      {
+        what: 'NOT NULL with a default that is computed',
+        sql: `${filled("'none'")}; alter table ${b} alter gemini_api_key set not null, alter gemini_api_key set default 'key-' || gen_random_uuid()`,
+        code: 'legacy_not_null',
+        object: key,
+      },
+      {
+        what: 'generated from another column',
+        sql: `alter table ${b} drop column gemini_api_key, add gemini_api_key text generated always as (lower(name)) stored`,
+        code: 'legacy_generated',
+        object: key,
+      },
+    ],
+    works: [
+      {
+        what: "NOT NULL DEFAULT ''",
+        sql: `${filled("''")}; alter table ${b} alter gemini_api_key set not null, alter gemini_api_key set default ''`,
+      },
+      {
+        what: 'NOT NULL with a default of blanks',
+        sql: `${filled("''")}; alter table ${b} alter gemini_api_key set not null, alter gemini_api_key set default E' \\t\\n'`,
+      },
+      {
+        what: "varchar NOT NULL DEFAULT ''",
+        sql: `${filled("''")}; alter table ${b} alter gemini_api_key type varchar(300), alter gemini_api_key set not null, alter gemini_api_key set default ''`,
+      },
+      {
+        what: "a domain over text, NOT NULL DEFAULT '' in the table",
+        sql: `${filled("''")}; create domain public.api_key as text check (length(value) < 9000); alter table ${b} alter gemini_api_key type public.api_key, alter gemini_api_key set default '', alter gemini_api_key set not null`,
+      },
+    ],
+  },
+  {
+    kind: 'domains and CHECKs of plaintext columns',
+    refused: [
+      {
+        what: 'a domain that is NOT NULL',
+        sql: `${filled("''")}; create domain public.api_key as text not null; alter table ${b} alter gemini_api_key type public.api_key`,
+        code: 'legacy_domain',
+        object: key,
+      },
+      {
+        what: 'a domain whose CHECK refuses NULL',
+        sql: `${filled("''")}; create domain public.api_key as text check (value is not null); alter table ${b} alter gemini_api_key type public.api_key`,
+        code: 'legacy_domain',
+        object: key,
+      },
+      {
+        what: 'a CHECK that refuses NULL',
+        sql: `${filled("'none'")}; alter table ${b} add constraint has_key check (coalesce(gemini_api_key, '') <> '')`,
+        code: 'legacy_check',
+        object: key,
+        found: /has_key/,
+      },
+      {
+        what: 'a CHECK for NOT NULL',
+        sql: `${filled("'none'")}; alter table ${b} add check (gemini_api_key is not null)`,
+        code: 'legacy_check',
+        object: key,
+      },
+      {
+        what: 'a CHECK that wants one of two keys',
+        sql: `${filled("'none'")}; alter table ${b} add constraint a_key check (gemini_api_key is not null or grok_api_key is not null)`,
+        code: 'legacy_check',
+        object: `${key}, ${b}.grok_api_key`,
+        found: /a_key/,
+      },
+      {
+        what: "a CHECK that refuses the default ''",
+        sql: `${filled("'none'")}; alter table ${b} alter gemini_api_key set not null, alter gemini_api_key set default '', add constraint long_key check (length(gemini_api_key) > 3)`,
+        code: 'legacy_check',
+        object: key,
+        found: /long_key/,
+      },
+    ],
+    works: [
+      {
+        what: 'a domain with a CHECK that lets NULL pass',
+        sql: `create domain public.api_key as text check (length(value) < 70000); alter table ${b} alter gemini_api_key type public.api_key`,
+      },
+      {
+        what: 'a CHECK that lets NULL pass',
+        sql: `alter table ${b} add check (gemini_api_key <> 'changeme')`,
+      },
+      {
+        what: 'a CHECK for both keys or neither',
+        sql: `alter table ${b} add constraint paired check ((kling_access_key is null) = (kling_secret_key is null))`,
+        says: {
+          severity: 'warn',
+          code: 'legacy_check',
+          object: `${b}.kling_access_key, ${b}.kling_secret_key`,
+        },
+        pairs: true,
+      },
+    ],
+  },
+  {
+    kind: 'keys and collations of plaintext columns',
+    refused: [
+      {
+        what: 'part of the primary key',
+        sql: `drop table public.business_secrets; ${filled("'none'")}; alter table ${b} drop constraint businesses_pkey, add unique (id), add primary key (id, gemini_api_key)`,
+        code: 'legacy_in_key',
+        object: key,
+        fixes: false,
+      },
+      {
+        what: 'a foreign key',
+        sql: `create table public.keys (key text primary key); insert into public.keys select distinct gemini_api_key from ${b} where gemini_api_key is not null;
+          alter table ${b} add constraint known_key foreign key (gemini_api_key) references public.keys`,
+        code: 'legacy_in_foreign_key',
+        object: key,
+        found: /known_key/,
+      },
+      {
+        what: 'the target of a foreign key',
+        sql: `alter table ${b} add unique (gemini_api_key); create table public.calls (key text constraint by_key references ${b} (gemini_api_key))`,
+        code: 'legacy_in_foreign_key',
+        object: key,
+        found: /by_key/,
+      },
+      ...[
+        ['a nondeterministic collation', 'text collate public.nocase'],
+        ['the same on varchar', 'varchar(300) collate public.nocase'],
+        ['the same in a domain', 'public.nocase_key'],
+      ].map(([what, type]) => ({
+        what,
+        sql: `create collation public.nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+          create domain public.nocase_key as text collate public.nocase; alter table ${b} alter gemini_api_key type ${type}`,
+        code: 'legacy_collation',
+        object: key,
+      })),
+    ],
+    works: [
+      {
+        what: 'the collation C',
+        sql: `alter table ${b} alter gemini_api_key type text collate "C"`,
+      },
+      {
+        what: 'an ICU collation that is deterministic',
+        sql: `create collation public.german (provider = icu, locale = 'de'); alter table ${b} alter gemini_api_key type text collate public.german`,
+      },
+      {
+        what: 'unique',
+        sql: `alter table ${b} add constraint one_key_once unique (gemini_api_key)`,
+        says: { severity: 'note', code: 'legacy_unique', object: key },
+      },
+    ],
+  },
+  {
+    kind: 'who may access',
+    refused: [
+      {
+        what: 'no such column',
+        sql: `drop policy "Owners manage their businesses" on ${b}; alter table ${b} drop column owner_id`,
+        code: 'access_column_missing',
+        object: `${b}.owner_id`,
+      },
+      {
+        what: 'a column of another type',
+        sql: `drop policy "Owners manage their businesses" on ${b}; alter table ${b} drop constraint businesses_owner_id_fkey, alter owner_id type text`,
+        code: 'access_column_type',
+        object: `${b}.owner_id`,
+      },
+      {
+        what: 'no such function',
+        wanted: (w) => {
+          w.access = { function: 'public.my_ids()' }
+        },
+        code: 'access_function',
+        object: 'public.my_ids',
+        fixes: false,
+      },
+      {
+        what: 'a function that returns something else',
+        sql: `create function public.my_ids() returns uuid language sql stable return null::uuid`,
+        wanted: (w) => {
+          w.access = { function: 'public.my_ids' }
+        },
+        code: 'access_function',
+        object: 'public.my_ids',
+        fixes: false,
+      },
+      {
+        what: 'neither a column nor a function',
+        wanted: (w) => {
+          w.access = { table: 'members' }
+        },
+        code: 'access_shape',
+        object: 'app_secrets.wanted',
+        fixes: false,
+      },
+    ],
+    works: [
+      {
+        what: 'nobody who is signed in',
+        sql: `drop policy "Owners manage their businesses" on ${b}; alter table ${b} drop column owner_id`,
+        wanted: (w) => {
+          w.access = null
+        },
+      },
+      {
+        what: 'another column',
+        sql: `alter table ${b} rename owner_id to "createdBy"`,
+        wanted: (w) => {
+          w.access = { column: 'createdBy' }
+        },
+      },
+      {
+        what: "a function of the app's",
+        sql: `create table public.members (user_id uuid, business_id uuid);
+          create function public.my_ids() returns setof uuid language sql stable security definer set search_path = '' as 'select m.business_id from public.members m where m.user_id = auth.uid()'`,
+        wanted: (w) => {
+          w.access = { function: 'public.my_ids()' }
+        },
+      },
+    ],
+  },
+]

@@ -1,0 +1,148 @@
+//! Decides who serves what waits, with how much of it, and when another connection is worth opening. Pure but for the
+//! clock: [`super::shared`] carries the decisions out, under its lock.
+
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::connection::Connection;
+use super::in_flight::InFlightReads;
+use super::queue::{MAX_BATCH, MIN_SHARE, Queue, Work};
+use crate::error::{Error, Result};
+
+/// Who is to serve what has just been queued.
+pub(super) enum Dispatch {
+    /// No worker is busy: the caller's own thread sends this, which saves a change of threads on the way out.
+    Inline(Connection, Work),
+    /// Some worker is busy: a task takes all that will have gathered by the time it runs.
+    Wake(Connection),
+    /// A task opens a connection.
+    Open,
+    /// The next free worker takes it; otherwise it is dispatched again at this instant.
+    At(Instant),
+}
+
+/// With this many workers under way, a further one starts at most every `GATHER`: one of them will be free in a moment,
+/// and takes what has gathered as one batch. Spread over all connections it would be many small batches, which cost the
+/// server more: on one machine with its database, two connections answered a quarter more reads than eight.
+const FEW: usize = 2;
+const GATHER: Duration = Duration::from_millis(1);
+
+/// Into how many statements at most what waits is split. On one machine with its database, 256 callers got 14 % more
+/// reads a second through four than through eight; one that has more cores is kept busy by four as well.
+pub(super) const MAX_PARALLEL_BATCHES: usize = 4;
+
+/// What waits, and who could serve it.
+pub(super) struct State {
+    pub(super) is_open: bool,
+    pub(super) queue: Queue,
+    pub(super) in_flight: InFlightReads,
+    /// Connections without work, the most recently used last.
+    pub(super) idle: Vec<Connection>,
+    /// Tasks that hold a connection or are opening one.
+    pub(super) workers: usize,
+    /// Of these, how many are opening one. One at a time: a burst must not open connections that it will not need.
+    pub(super) opening: usize,
+    /// A worker has been woken and has not yet looked at the queue: it will find whatever is put there meanwhile.
+    pub(super) is_waking: bool,
+    /// When a worker last took work.
+    last_taken: Instant,
+    /// What waits will be dispatched again when `GATHER` is over.
+    pub(super) is_gathering: bool,
+    /// Looks after idle connections.
+    pub(super) maintenance: Option<AbortHandle>,
+}
+
+impl State {
+    pub(super) fn new() -> Self {
+        Self {
+            is_open: true,
+            queue: Queue::default(),
+            in_flight: InFlightReads::default(),
+            idle: Vec::new(),
+            workers: 0,
+            opening: 0,
+            is_waking: false,
+            last_taken: Instant::now(),
+            is_gathering: false,
+            maintenance: None,
+        }
+    }
+
+    /// Whether further work is taken on.
+    pub(super) fn admit(&self) -> Result<()> {
+        if !self.is_open {
+            return Err(Error::Closed);
+        }
+        if self.queue.is_full() {
+            return Err(Error::unavailable("too many calls wait for it already: it does not keep up"));
+        }
+        Ok(())
+    }
+
+    /// Everything that waits, to be failed.
+    pub(super) fn drain(&mut self) -> Vec<Work> {
+        self.in_flight.stop_joining();
+        self.queue.drain(&mut self.in_flight)
+    }
+
+    /// Something was queued, or a worker left.
+    pub(super) fn dispatch(&mut self, max_connections: usize) -> Option<Dispatch> {
+        let may_open = self.opening == 0 && self.workers < max_connections;
+        if self.is_waking || self.queue.is_empty() || (self.idle.is_empty() && !may_open) {
+            return None;
+        }
+        if self.workers >= FEW && self.last_taken.elapsed() < GATHER {
+            let is_arranged = std::mem::replace(&mut self.is_gathering, true);
+            return (!is_arranged).then(|| Dispatch::At(self.last_taken + GATHER));
+        }
+        if let Some(connection) = self.idle.pop() {
+            self.workers += 1;
+            if self.workers > 1 {
+                self.is_waking = true;
+                return Some(Dispatch::Wake(connection));
+            }
+            let Some(work) = self.take(max_connections) else {
+                self.workers -= 1;
+                self.idle.push(connection);
+                return None;
+            };
+            return Some(Dispatch::Inline(connection, work));
+        }
+        self.workers += 1;
+        self.opening += 1;
+        Some(Dispatch::Open)
+    }
+
+    /// As `dispatch`, of work that has gathered already: it is split evenly into that many statements at most.
+    pub(super) fn dispatch_gathered(&mut self, max_connections: usize, parallel: usize) -> Option<Dispatch> {
+        if self.queue.is_empty() {
+            return None;
+        }
+        let Some(connection) = self.idle.pop() else {
+            // Opening follows the one rule for all: one at a time, and as few as will do.
+            return self.dispatch(max_connections);
+        };
+        self.workers += 1;
+        let available = 1 + max_connections.saturating_sub(self.workers);
+        let Some(work) = self.take_share(parallel.min(available)) else {
+            self.workers -= 1;
+            self.idle.push(connection);
+            return None;
+        };
+        Some(Dispatch::Inline(connection, work))
+    }
+
+    /// A fair share of what waits, for one of those who could serve now.
+    pub(super) fn take(&mut self, max_connections: usize) -> Option<Work> {
+        self.take_share(MAX_PARALLEL_BATCHES.min(1 + max_connections.saturating_sub(self.workers)))
+    }
+
+    /// One of so many even shares of what waits; never too small to be worth a statement.
+    fn take_share(&mut self, shares: usize) -> Option<Work> {
+        self.last_taken = Instant::now();
+        let share = self.queue.elements().div_ceil(shares).clamp(MIN_SHARE, MAX_BATCH);
+        self.queue.take(share, &mut self.in_flight)
+    }
+}

@@ -780,14 +780,18 @@ begin
                 'nothing: writes of it lock the whole row, and 005 names it before it goes', null
             from legacy l join unique_indexes u on u.relid = l.relid and not u.indisprimary and l.attnum = any (u.keys)
             union all
-            select case when k.refuses_null then 'refuse' else 'warn' end, 'legacy_check', string_agg(l.object, ', ' order by l.attnum),
+            select case when k.alone then 'refuse' else 'warn' end, 'legacy_check', string_agg(l.object, ', ' order by l.attnum),
                 'the constraint ' || k.conname || ' ' || k.definition,
-                case when k.refuses_null then 'a constraint that lets a key be cleared'
+                case when k.alone then 'a constraint that lets a key be cleared'
                     else 'it stays: what it refuses, a write of the secret is refused for too' end,
-                case when k.refuses_null then format('alter table %s drop constraint %I', k.table_name, k.conname) end
-            from legacy l join judged_checks k on k.side = 'owner' and l.attnum = any (k.conkey)
-            where k.refuses_null or k.opaque or cardinality(k.conkey) > 1
-            group by k.refuses_null, k.table_name, k.conname, k.definition
+                case when k.alone then format('alter table %s drop constraint %I', k.table_name, k.conname) end
+            from legacy l
+            join (
+                -- With other columns in it, it depends on the row: what it refuses was refused before.
+                select j.*, coalesce(j.refuses_null and cardinality(j.conkey) = 1, false) as alone from judged_checks j
+            ) k on k.side = 'owner' and l.attnum = any (k.conkey)
+            where k.alone or k.opaque or cardinality(k.conkey) > 1
+            group by k.alone, k.table_name, k.conname, k.definition
             union all
             select 'refuse', 'legacy_too_long', l.object, (c.n)::text || ' values over 65,536 bytes', 'values of 65,536 bytes at most', null
             from legacy l
@@ -2186,13 +2190,37 @@ begin
 end $$;
 
 create or replace function app_secrets.make_view() returns void
-    language plpgsql set search_path = pg_catalog, pg_temp
+    language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '200ms'
 as $$
+declare
+    v_columns constant text := app_secrets.view_columns();
+    v_stands boolean;
 begin
-    execute format(
-        E'create or replace view public.decrypted_business_secrets with (security_invoker = true, security_barrier = true) as\n'
-        'select\n    %s\nfrom public.business_secrets s', app_secrets.view_columns());
-    comment on view public.decrypted_business_secrets is 'app-secrets: the rows of business_secrets in clear';
+    -- Replacing it waits for its readers and holds up new ones, so it is left alone where nothing differs.
+    execute format('create view app_secrets.probe as select %s from public.business_secrets s', v_columns);
+    v_stands := exists (
+        select from pg_class c
+        where c.oid = to_regclass('public.decrypted_business_secrets')
+            and c.reloptions @> array['security_invoker=true', 'security_barrier=true']
+            and pg_get_viewdef(c.oid) = pg_get_viewdef('app_secrets.probe'::regclass));
+    drop view app_secrets.probe;
+    if v_stands then
+        return;
+    end if;
+    for v_attempt in 1 .. 100 loop
+        begin
+            execute format(
+                E'create or replace view public.decrypted_business_secrets with (security_invoker = true, security_barrier = true) as\n'
+                'select\n    %s\nfrom public.business_secrets s', v_columns);
+            comment on view public.decrypted_business_secrets is 'app-secrets: the rows of business_secrets in clear';
+            exit;
+        exception when lock_not_available then
+            if v_attempt = 100 then
+                raise;
+            end if;
+            perform pg_sleep(0.05);
+        end;
+    end loop;
 end $$;
 
 -- `zz_`: after every other BEFORE trigger, on what is really stored, and `zz_app_secrets_sync` after reap, when versions and

@@ -271,7 +271,7 @@ impl Admin {
             outcome.was_not_needed = true;
             return Ok(());
         }
-        prove(&mut session, options, control, outcome, filled).await
+        prove(&mut session, options, control, outcome, filled, &applied).await
     }
 }
 
@@ -287,10 +287,13 @@ async fn prove(
     control: &Control,
     outcome: &mut RolledBack,
     filled: &mut Filled,
+    applied: &[Applied],
 ) -> Result<(), Halt> {
     let columns = proof::columns(session.connection()).await?;
     outcome.lost = columns.iter().map(|column| column.mismatched).sum();
+    let catalogue = catalogue::read(session.connection()).await?.unwrap_or_default();
     if outcome.lost == 0
+        && is_unproven(applied, &catalogue)
         && let Some(file) = File::of_version(FILL)
     {
         apply(session, control, options, file, &mut Filled { secrets: filled.secrets, businesses: 0 })

@@ -3,16 +3,22 @@
 //!
 //! Says what happens through [`Event`]s. Prints nothing and asks nothing; that is the command line's.
 
+mod access;
 mod apply;
 mod backfill;
 mod contract;
 mod event;
 mod files;
 mod history;
+mod init;
+mod logins;
+mod names;
 mod preflight;
+mod scram;
 mod scrub;
 mod session;
 mod status;
+mod types;
 mod verify;
 
 pub use self::apply::{MigrateOptions, Migrated, Plan};
@@ -20,14 +26,21 @@ pub use self::contract::{Confirmation, DropOptions, DropPlan, Dropped, RolledBac
 pub use self::event::{Control, Event, Progress, Stopper};
 pub(crate) use self::files::FILL;
 pub use self::files::{FILES, File, RPC};
+pub use self::init::{InitOptions, Proposal, label as label_of};
+pub use self::logins::{NewLogin, Removed, Scope};
+pub use self::names::{Added, NewSecret, known_names};
 pub use self::scrub::{Rewrite, Rotation, ScrubPlan, Scrubbed};
 pub use self::status::{FileState, FileStatus, Next, Status};
+pub use self::types::declarations;
 pub use self::verify::Verification;
 pub(crate) use self::verify::triggers;
 pub use crate::queries::backfill::PutBack;
 pub use crate::queries::catalogue::SecretState;
 pub use crate::queries::dependents::Dependent;
 pub use crate::queries::history::Change;
+pub use crate::queries::logins::Login;
+pub use crate::queries::marks::{Access, Unusual};
+pub use crate::queries::names::CatalogueEntry;
 pub use crate::queries::pages::PageSearch;
 pub use crate::queries::preflight::Obstacle;
 pub use crate::queries::proof::{ColumnProof, Finding, LegacyWrites, Recorded};

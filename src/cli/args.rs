@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::help;
+use super::logins::{Access, Login};
+use super::names::{Init, Names, Types};
 
 /// Moves each business's API keys into Supabase Vault, and looks after them there.
 #[derive(Debug, Parser)]
@@ -154,6 +156,37 @@ pub(crate) enum Command {
         #[arg(long, value_name = "N", default_value_t = 20)]
         limit: u32,
     },
+
+    /// List, add and retire secrets: which ones there are is data in the database
+    #[command(after_help = help::NAMES)]
+    Names {
+        #[command(subcommand)]
+        command: Names,
+    },
+
+    /// Write the database's names as TypeScript, for completion and checks
+    #[command(after_help = help::TYPES)]
+    Types(Types),
+
+    /// Look at a database and propose app-secrets.json: whose rows own secrets, who may access them, and which there are
+    ///
+    /// Changes nothing in the database. `migrate` reads the file once; from then on the database knows.
+    #[command(after_help = help::INIT)]
+    Init(Init),
+
+    /// Add, list and remove the logins of services
+    #[command(after_help = help::LOGIN)]
+    Login {
+        #[command(subcommand)]
+        command: Login,
+    },
+
+    /// Show who read which secrets of a business, by login and day, newest first
+    ///
+    /// The database keeps the last minute of each day, and in how many minutes there was a read. What a cache serves is no
+    /// read; neither a standby nor a transaction that is read-only or rolled back leaves a mark.
+    #[command(after_help = help::ACCESS)]
+    Access(Access),
 
     /// Print a completion script for a shell
     #[command(after_help = help::COMPLETIONS)]

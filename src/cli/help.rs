@@ -140,6 +140,55 @@ Examples:
 Exit codes:
   0  ok     1  an error     2  not migrated";
 
+pub(super) const NAMES: &str = "\
+Examples:
+  app-secrets names list
+  app-secrets names add stripe_secret_key --label Stripe
+  app-secrets names add stripe_secret_key --legacy-column stripe_key   moves it out of that column
+  app-secrets names retire stripe_secret_key
+
+Exit codes:
+  0  done     1  not such a name, or another error     2  not migrated
+  3  gave up on a lock     6  refused: it is set, or not in this state";
+
+pub(super) const TYPES: &str = "\
+Examples:
+  app-secrets types --out src/secrets.d.ts
+  app-secrets types --out src/secrets.d.ts --check   in a pipeline
+
+Exit codes:
+  0  written, or up to date     2  differs (with --check), or not migrated";
+
+pub(super) const INIT: &str = "\
+Examples:
+  app-secrets init
+  app-secrets init --table public.organizations --access-column owner_id
+  app-secrets init --names openai_api_key,smtp_password   with no plaintext anywhere yet
+
+Exit codes:
+  0  written     6  refused: the file is there, or it is not clear which table; nothing was written";
+
+pub(super) const LOGIN: &str = "\
+Examples:
+  app-secrets login add klingRoutes --read kling_access_key,kling_secret_key --out kling.env
+  app-secrets login add settings --read-all --write-all --print
+  app-secrets login list
+  app-secrets login remove klingRoutes
+
+Exit codes:
+  0  done     1  no such secret or login, or another error     2  not migrated
+  6  refused: the login or the file is there already, or it is more than a service's login";
+
+pub(super) const ACCESS: &str = "\
+Examples:
+  app-secrets access BUSINESS
+  app-secrets access BUSINESS --name gemini_api_key --since 7d
+  app-secrets access --unusual   in a pipeline
+
+Exit codes:
+  0  ok; nothing unusual     1  no such business, or another error
+  2  a login reads more than ten times as much as it usually does; or not migrated";
+
 pub(super) const COMPLETIONS: &str = "\
 Examples:
   app-secrets completions bash > /etc/bash_completion.d/app-secrets

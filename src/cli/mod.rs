@@ -6,7 +6,10 @@ mod args;
 mod commands;
 mod envfile;
 mod exit;
+mod files;
 mod help;
+mod logins;
+mod names;
 mod progress;
 mod refusal;
 mod secrets;
@@ -15,6 +18,7 @@ mod signals;
 mod terminal;
 #[cfg(test)]
 mod tests;
+mod times;
 
 use clap::{CommandFactory, Parser};
 use serde_json::Value;
@@ -80,6 +84,11 @@ impl Context<'_> {
                 self.unset(&business, &name, expected_version).await
             }
             Command::Import(options) => self.import(options).await,
+            Command::Names { command } => self.names(command).await,
+            Command::Types(options) => self.types(options).await,
+            Command::Init(options) => self.init(options).await,
+            Command::Login { command } => self.login(command).await,
+            Command::Access(options) => self.access(options).await,
             Command::Completions { shell } => {
                 clap_complete::generate(
                     shell,
@@ -208,6 +217,11 @@ const fn name_of(command: &Command) -> &'static str {
         Command::Unset { .. } => "unset",
         Command::Import(_) => "import",
         Command::History { .. } => "history",
+        Command::Names { .. } => "names",
+        Command::Types(_) => "types",
+        Command::Init(_) => "init",
+        Command::Login { .. } => "login",
+        Command::Access(_) => "access",
         Command::Completions { .. } => "completions",
     }
 }

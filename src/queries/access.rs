@@ -91,6 +91,7 @@ const AS_NOBODY: &str = "
 const ACCESSIBLE: &str = "
     select /* app-secrets */ pg_catalog.count(*) from app_secrets.accessible_business_ids() as a(id)";
 const READ_AS_NOBODY: &str = "
+    set local row_security = on;
     set local role authenticated;
     select s.business_id from public.decrypted_business_secrets s limit 1";
 

@@ -10,10 +10,16 @@ The way of a migration, each step as often as you like:
   app-secrets scrub                   and leave the tables' pages
   (rotate the keys at their providers)
 
+With the secrets of a business:
+  app-secrets list BUSINESS
+  app-secrets set BUSINESS gemini_api_key
+  app-secrets run BUSINESS -- node worker.js
+
 Connections:
   ADMIN_DATABASE_URL   the migration role, directly and not through a transaction pooler: for
                        status, migrate, verify, scrub, rollback, doctor, history
-  APP_SECRETS_URL      the service login: for list, get, set, unset, import;
+  APP_SECRETS_URL      the service login: for list, get, set, unset, import,
+                       run;
                        else DATABASE_URL, else ADMIN_DATABASE_URL
 
 Exit codes:
@@ -26,6 +32,29 @@ Exit codes:
   5    the connection would not be safe
   6    refused: not confirmed, or not in this state; nothing was changed
   130  stopped by Ctrl-C: run it again, it goes on where it stopped";
+
+/// What a bare `app-secrets` says where it cannot connect.
+pub(super) const SHORT: &str = "\
+app-secrets moves each business's API keys into Supabase Vault, and looks after them there.
+
+Set ADMIN_DATABASE_URL to a direct connection as the owner of public.businesses (`postgres` on
+Supabase), then:
+  app-secrets doctor             is the database fit for it?
+  app-secrets migrate --dry-run  what would be done
+  app-secrets status             where the migration stands
+
+Set APP_SECRETS_URL to a service's connection for list, get, set, unset, import and run.
+
+All commands, options and exit codes: app-secrets --help";
+
+pub(super) const RUN: &str = "\
+Examples:
+  app-secrets run BUSINESS -- node worker.js
+  app-secrets run BUSINESS --map grok_api_key=XAI_API_KEY -- ./sync.sh --once
+
+Exit codes:
+  those of the command, once it has started
+  1  it cannot be started, a secret cannot be read, or another error     2  not migrated";
 
 pub(super) const STATUS: &str = "\
 Examples:
@@ -124,9 +153,9 @@ Exit codes:
 
 pub(super) const IMPORT: &str = "\
 Examples:
-  app-secrets import .env --business BUSINESS --dry-run   the plan, masked
-  app-secrets import .env --business BUSINESS             the plan, then asks
-  sops -d env.enc | app-secrets import - --business BUSINESS --yes
+  app-secrets import BUSINESS .env --dry-run   the plan, masked
+  app-secrets import BUSINESS .env             the plan, then asks
+  sops -d env.enc | app-secrets import BUSINESS - --yes
 
 Exit codes:
   0  all are set     1  not such a file, a race with another, or another error

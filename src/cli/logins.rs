@@ -88,9 +88,9 @@ impl Context<'_> {
         match command {
             Login::Add(arguments) => self.add_login(arguments).await?,
             Login::List => {
-                let logins = self.admin()?.logins().await?;
+                let (logins, width) = (self.admin()?.logins().await?, self.width());
                 self.show(
-                    || listed(&logins),
+                    || listed(&logins, width),
                     || json!({ "logins": logins.iter().map(one).collect::<Vec<_>>() }),
                 );
             }
@@ -119,7 +119,7 @@ impl Context<'_> {
         let Some(path) = arguments.out else {
             admin.add_login(&new).await?;
             let end = if self.terminal.shows_out { "\n" } else { "" };
-            let _ = write!(self.terminal.out, "{}{end}", new.url.expose_secret());
+            self.terminal.write(Zeroizing::new(format!("{}{end}", new.url.expose_secret())).as_bytes());
             return Ok(());
         };
         // The file first: a login whose password nobody has would be of no use.
@@ -150,9 +150,9 @@ impl Context<'_> {
 
     pub(super) async fn access(&mut self, arguments: Access) -> Result<Exit> {
         let Some(business) = arguments.business else {
-            let found = self.admin()?.unusual_access().await?;
+            let (found, width) = (self.admin()?.unusual_access().await?, self.width());
             self.show(
-                || unusual(&found),
+                || unusual(&found, width),
                 || json!({ "unusual": found.iter().map(one_unusual).collect::<Vec<_>>() }),
             );
             return Ok(if found.is_empty() { Exit::Ok } else { Exit::Pending });
@@ -160,7 +160,11 @@ impl Context<'_> {
         let business = value::business_id(&business)?;
         let since = arguments.since.as_deref().map(times::since).transpose()?;
         let reads = self.admin()?.access(business, arguments.name.as_deref(), since).await?;
-        self.show(|| accessed(&reads), || json!({ "reads": reads.iter().map(one_read).collect::<Vec<_>>() }));
+        let width = self.width();
+        self.show(
+            || accessed(&reads, width),
+            || json!({ "reads": reads.iter().map(one_read).collect::<Vec<_>>() }),
+        );
         Ok(Exit::Ok)
     }
 }
@@ -176,7 +180,7 @@ fn scope_of(names: Vec<String>, all: bool) -> Vec<String> {
     names
 }
 
-fn listed(logins: &[Listed]) -> String {
+fn listed(logins: &[Listed], width: Option<usize>) -> String {
     if logins.is_empty() {
         return "No login may use secrets yet. Next: app-secrets login add".into();
     }
@@ -194,7 +198,7 @@ fn listed(logins: &[Listed]) -> String {
             count(login.sessions),
         ]
     });
-    table(&["login", "reads", "writes", "last read", "sessions"], &[4], rows)
+    table(&["login", "reads", "writes", "last read", "sessions"], &[4], rows, width)
 }
 
 fn one(login: &Listed) -> serde_json::Value {
@@ -208,14 +212,14 @@ fn one(login: &Listed) -> serde_json::Value {
     })
 }
 
-fn accessed(reads: &[Read]) -> String {
+fn accessed(reads: &[Read], width: Option<usize>) -> String {
     if reads.is_empty() {
         return "No read is on record.".into();
     }
     let rows = reads.iter().map(|read| {
         vec![moment(read.last_read_at), read.login.clone(), read.name.clone(), count(read.minutes.into())]
     });
-    table(&["last read", "login", "secret", "minutes of the day"], &[3], rows)
+    table(&["last read", "login", "secret", "minutes of the day"], &[3], rows, width)
 }
 
 fn one_read(read: &Read) -> serde_json::Value {
@@ -228,13 +232,13 @@ fn one_read(read: &Read) -> serde_json::Value {
     })
 }
 
-fn unusual(found: &[Unusual]) -> String {
+fn unusual(found: &[Unusual], width: Option<usize>) -> String {
     if found.is_empty() {
         return "No login reads more than ten times as much as it usually does.".into();
     }
     let rows =
         found.iter().map(|one| vec![one.login.clone(), count(one.minutes), format!("{:.0}", one.usual)]);
-    table(&["login", "minutes today", "usual"], &[1, 2], rows)
+    table(&["login", "minutes today", "usual"], &[1, 2], rows, width)
 }
 
 fn one_unusual(found: &Unusual) -> serde_json::Value {

@@ -110,9 +110,9 @@ impl Context<'_> {
     pub(super) async fn names(&mut self, command: Names) -> Result<Exit> {
         match command {
             Names::List => {
-                let entries = self.admin()?.names().await?;
+                let (entries, width) = (self.admin()?.names().await?, self.width());
                 self.show(
-                    || listed(&entries),
+                    || listed(&entries, width),
                     || json!({ "names": entries.iter().map(one).collect::<Vec<_>>() }),
                 );
             }
@@ -172,7 +172,12 @@ impl Context<'_> {
         let names = known_names(&self.service()?).await?;
         let text = declarations(&names);
         let Some(path) = arguments.out else {
-            self.show(|| text.trim_end().to_owned(), || json!({ "names": names, "text": text }));
+            if self.is_json {
+                self.show(String::new, || json!({ "names": names, "text": text }));
+            } else {
+                // Code, whose lines are not to be fitted to a terminal.
+                self.terminal.write(text.as_bytes());
+            }
             return Ok(Exit::Ok);
         };
         let is_same = std::fs::read(&path).is_ok_and(|found| found == text.as_bytes());
@@ -220,9 +225,9 @@ impl Context<'_> {
                 _ => files::unwritable(&arguments.out, &error),
             })?;
         }
-        let file = arguments.out.display().to_string();
+        let (file, width) = (arguments.out.display().to_string(), self.width());
         self.show(
-            || proposed(&file, &proposal.catalogue, &proposal.notes),
+            || proposed(&file, &proposal.catalogue, &proposal.notes, width),
             || {
                 json!({
                     "file": file, "catalogue": proposal.catalogue, "notes": proposal.notes,
@@ -238,7 +243,7 @@ fn refuse_to_overwrite(path: &Path) -> Error {
     Error::Refused(format!("{} is there already; nothing was written. --force overwrites it", path.display()))
 }
 
-fn listed(entries: &[CatalogueEntry]) -> String {
+fn listed(entries: &[CatalogueEntry], width: Option<usize>) -> String {
     let rows = entries.iter().map(|entry| {
         vec![
             entry.name.clone(),
@@ -252,7 +257,7 @@ fn listed(entries: &[CatalogueEntry]) -> String {
             if entry.is_retired { String::new() } else { count(entry.set) },
         ]
     });
-    table(&["secret", "for", "kind", "plaintext", "set"], &[4], rows)
+    table(&["secret", "for", "kind", "plaintext", "set"], &[4], rows, width)
 }
 
 /// Where plaintext stands, or stood.
@@ -280,7 +285,7 @@ fn one(entry: &CatalogueEntry) -> Value {
     })
 }
 
-fn proposed(file: &str, catalogue: &Value, notes: &[String]) -> String {
+fn proposed(file: &str, catalogue: &Value, notes: &[String], width: Option<usize>) -> String {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let access = match &catalogue["access"] {
         Value::Null => "nobody signed in".to_owned(),
@@ -299,7 +304,7 @@ fn proposed(file: &str, catalogue: &Value, notes: &[String]) -> String {
         format!("Owner table   {}, key {}", text(&catalogue["owner_table"]), text(&catalogue["owner_key"])),
         format!("Access        {access}"),
         String::new(),
-        table(&["secret", "for", "kind", "plaintext column"], &[], rows),
+        table(&["secret", "for", "kind", "plaintext column"], &[], rows, width),
     ];
     if !notes.is_empty() {
         parts.push(String::new());

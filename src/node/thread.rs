@@ -27,8 +27,6 @@ pub(super) type Work = Pin<Box<dyn Future<Output = Result<Answer>> + Send>>;
 /// Lives in the instance data of the thread, and ends with it.
 pub(super) struct Thread {
     outbox: Arc<Outbox>,
-    /// Calls and slots without an answer. While there are any the process does not exit.
-    pending: usize,
     /// The reading sides of the thread's clients.
     readers: HashMap<u32, rc::Weak<RefCell<Reader>>>,
     next_reader: u32,
@@ -41,13 +39,8 @@ impl Thread {
         if let Some(thread) = env.get_instance_data::<Self>()? {
             return Ok(thread);
         }
-        let thread = Self {
-            outbox: Outbox::new(env)?,
-            pending: 0,
-            readers: HashMap::new(),
-            next_reader: 0,
-            watchers: Vec::new(),
-        };
+        let thread =
+            Self { outbox: Outbox::new(env)?, readers: HashMap::new(), next_reader: 0, watchers: Vec::new() };
         env.set_instance_data(thread, (), |_| ())?;
         let missing = || napi::Error::from_reason("the instance data of this thread is gone");
         env.get_instance_data::<Self>()?.ok_or_else(missing)
@@ -55,21 +48,6 @@ impl Thread {
 
     pub(super) fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
-    }
-
-    pub(super) fn begin(&mut self, env: &Env, count: usize) {
-        if self.pending == 0 && count > 0 {
-            self.outbox.keep_alive(env, true);
-        }
-        self.pending += count;
-    }
-
-    pub(super) fn end(&mut self, env: &Env, count: usize) {
-        let before = self.pending;
-        self.pending = before.saturating_sub(count);
-        if before > 0 && self.pending == 0 {
-            self.outbox.keep_alive(env, false);
-        }
     }
 
     /// Gives the reader the number by which its bulks find it.
@@ -82,12 +60,9 @@ impl Thread {
         reader
     }
 
-    pub(super) fn tell_bulk(&mut self, env: &Env, reader: u32, bulk: &Bulk) -> napi::Result<()> {
+    pub(super) fn tell_bulk(&mut self, env: &Env, reader: u32, bulk: &Bulk) -> usize {
         let reader = self.readers.get(&reader).and_then(rc::Weak::upgrade);
-        let told = reader.map_or(0, |reader| Reader::tell(&reader, env.raw(), bulk));
-        // Looked up anew: what is told may have begun further calls.
-        Self::of(env)?.end(env, told);
-        Ok(())
+        reader.map_or(0, |reader| Reader::tell(&reader, env.raw(), bulk))
     }
 
     /// Ends the watcher with the thread at the latest.
@@ -118,7 +93,7 @@ impl Thread {
         }));
         let outcome = match step {
             Ok(Poll::Pending) => {
-                thread.begin(env, 1);
+                thread.outbox.begin(env, 1);
                 drop(handle.spawn(async move { completion.complete(work.await) }));
                 return Ok(());
             }

@@ -183,6 +183,9 @@ begin
             select t.side, t.oid as relid, t.name as table_name, a.attnum, a.attname::text as name, a.atttypid, a.atttypmod,
                 a.attnotnull, a.attgenerated, a.attidentity, a.attcollation, a.attinhcount,
                 format('%s.%I', t.name, a.attname) as object, format_type(a.atttypid, a.atttypmod) as type_name,
+                -- PostgreSQL 18 has NOT NULL constraints that were never validated.
+                (select k.conname from pg_catalog.pg_constraint k
+                    where k.conrelid = t.oid and k.contype = 'n' and k.conkey = array[a.attnum] and not k.convalidated) as not_valid,
                 case when a.attgenerated = '' then (
                     select nullif(pg_get_expr(d.adbin, d.adrelid), '') from pg_catalog.pg_attrdef d
                     where d.adrelid = a.attrelid and d.adnum = a.attnum) end as default_text
@@ -352,6 +355,24 @@ begin
             join owner_key o on o.base_type = 2950
             join readable ro on ro.oid = o.relid and ro.side = 'owner'
             where rs.side = 'secrets' and not exists (select from tie t where t.convalidated and t.enforced)
+        ),
+        -- A secret that stands in both tables: where the two differ, nobody but the app's owner knows which one is in use.
+        twins as materialized (
+            select m.object, m.table_name, m.name, l.object as legacy_object, substring(query_to_xml(format(
+                    'select count(*) as c from %s s join %s o on o.%I = s.%I
+                    where nullif(btrim(s.%I::text, %L), %L) is not null
+                        and nullif(btrim(s.%I::text, %L), %L) collate "C" is distinct from nullif(btrim(o.%I::text, %L), %L) collate "C"',
+                    rs.name, ro.name, k.name, b.name, m.name, w.chars, '', m.name, w.chars, '', l.name, w.chars, ''),
+                false, true, '')::text from '<c>([0-9]+)</c>')::bigint as n
+            from mine m
+            join legacy l on l.name = m.legacy_column and l.is_text
+            join readable rs on rs.oid = m.relid
+            join readable ro on ro.oid = l.relid
+            join owner_key k on k.base_type = 2950
+            join business_id b on b.base_type = 2950
+            cross join blanks w
+            cross join ours o
+            where m.is_text and not o.here
         ),
         -- Which rows of Vault are ours stands in app_secrets.vault_rows; a name alone proves nothing.
         foreign_vault as materialized (
@@ -526,11 +547,11 @@ begin
                 case when p.oid is null then 'not there' else 'this login may not execute it' end, 'Supabase Vault 0.3.1 or later, and EXECUTE',
                 case when p.oid is null then null
                     else format('grant execute on function vault.%s(%s) to %I', listed.name, listed.arguments, current_user) end
-            from (values ('create_secret', 'text, text, text, uuid', 'uuid'), ('update_secret', 'uuid, text, text, text, uuid', 'void'))
-                as listed (name, arguments, result)
+            from (values ('create_secret', 'text, text, text, uuid', '25 25 25 2950', 2950), ('update_secret', 'uuid, text, text, text, uuid', '2950 25 25 25 2950', 2278))
+                as listed (name, arguments, types, result)
             cross join vault_schema v
             left join pg_catalog.pg_proc p on p.pronamespace = v.oid and p.proname = listed.name
-                and oidvectortypes(p.proargtypes) = listed.arguments and format_type(p.prorettype, null) = listed.result
+                and p.proargtypes::text = listed.types and p.prorettype = listed.result::oid
             where p.oid is null or not has_function_privilege(p.oid, 'EXECUTE')
             union all
             select 'refuse', 'vault_privilege', 'schema vault', 'this login may not use it', 'USAGE',
@@ -670,8 +691,9 @@ begin
             from owner_key k where k.atttypid <> 2950
             union all
             select 'refuse', 'owner_key_nullable', k.object, 'a column that may be NULL', 'NOT NULL',
-                format('alter table %s alter column %I set not null', k.table_name, k.name)
-            from owner_key k where not k.attnotnull
+                case when k.not_valid is null then format('alter table %s alter column %I set not null', k.table_name, k.name)
+                    else format('alter table %s validate constraint %I', k.table_name, k.not_valid) end
+            from owner_key k where not k.attnotnull or k.not_valid is not null
             union all
             select 'refuse', 'owner_key_unique', k.object, 'a column that is not unique by itself, or only by a deferrable or partial one',
                 'a primary key or a unique constraint on it alone, not deferrable',
@@ -684,7 +706,7 @@ begin
             -- Who may access --------------------------------------------------------------------------------------------------
             union all
             select 'refuse', 'access_shape', 'app_secrets.wanted', 'an access that is neither a column, nor a function, nor null',
-                '{"column": …}, {"function": …} or null', null
+                '{"column": ...}, {"function": ...} or null', null
             from spelled s
             where s.access is not null and ((s.access_column is null) = (s.access_function is null))
             union all
@@ -748,7 +770,9 @@ begin
             from legacy l where l.length >= 255 and l.length < 65536
             union all
             select 'refuse', 'legacy_generated', l.object, 'a generated column', 'a column that can be written',
-                format('alter table %s alter column %I drop expression', l.table_name, l.name)
+                -- A virtual one has no values to keep.
+                case when l.attgenerated = 's' then format('alter table %s alter column %I drop expression', l.table_name, l.name)
+                    else format('alter table %s drop column %I, add column %I %s', l.table_name, l.name, l.name, l.type_name) end
             from legacy l where l.attgenerated <> ''
             union all
             select 'refuse', 'legacy_not_null', l.object, 'NOT NULL' || coalesce(', with the default ' || l.default_text, ' without a default'),
@@ -768,8 +792,15 @@ begin
             from legacy l where l.nondeterministic
             union all
             select 'refuse', 'legacy_in_key', l.object,
-                'part of the primary key ' || u.index_name, 'a column that can be cleared and dropped', null
-            from legacy l join unique_indexes u on u.relid = l.relid and u.indisprimary and l.attnum = any (u.keys)
+                case when u.indisprimary then 'part of the primary key ' else 'part of the replica identity ' end || u.index_name,
+                'a column that can be cleared and dropped',
+                case when not u.indisprimary then format('alter table %s replica identity default', l.table_name) end
+            from legacy l join unique_indexes u on u.relid = l.relid and (u.indisprimary or u.indisreplident) and l.attnum = any (u.keys)
+            union all
+            select 'refuse', 'legacy_unique_not_null', l.object, 'NOT NULL and unique by ' || u.index_name || ': one row alone could be cleared',
+                'a column that may be NULL', format('alter table %s alter column %I drop not null', l.table_name, l.name)
+            from legacy l join unique_indexes u on u.relid = l.relid and not u.indisprimary and u.keys = array[l.attnum]
+            where l.attnotnull and l.blank_default
             union all
             select 'refuse', 'legacy_in_foreign_key', l.object, 'part of the foreign key ' || k.conname, 'a column that can be cleared and dropped',
                 format('alter table %s drop constraint %I', k.conrelid::regclass, k.conname)
@@ -780,14 +811,21 @@ begin
                 'nothing: writes of it lock the whole row, and 005 names it before it goes', null
             from legacy l join unique_indexes u on u.relid = l.relid and not u.indisprimary and l.attnum = any (u.keys)
             union all
-            select case when k.refuses_null then 'refuse' else 'warn' end, 'legacy_check', string_agg(l.object, ', ' order by l.attnum),
+            select case when k.alone then 'refuse' else 'warn' end, 'legacy_check', string_agg(l.object, ', ' order by l.attnum),
                 'the constraint ' || k.conname || ' ' || k.definition,
-                case when k.refuses_null then 'a constraint that lets a key be cleared'
+                case when k.alone then 'a constraint that lets a key be cleared'
                     else 'it stays: what it refuses, a write of the secret is refused for too' end,
-                case when k.refuses_null then format('alter table %s drop constraint %I', k.table_name, k.conname) end
-            from legacy l join judged_checks k on k.side = 'owner' and l.attnum = any (k.conkey)
-            where k.refuses_null or k.opaque or cardinality(k.conkey) > 1
-            group by k.refuses_null, k.table_name, k.conname, k.definition
+                case when k.alone then format('alter table %s drop constraint %I', k.table_name, k.conname) end
+            from legacy l
+            join (
+                -- With other columns in it, it depends on the row: what it refuses was refused before.
+                select j.*, coalesce(j.refuses_null and not exists (
+                    select from unnest(j.conkey) as c (attnum)
+                    where c.attnum not in (select o.attnum from legacy o)), false) as alone
+                from judged_checks j
+            ) k on k.side = 'owner' and l.attnum = any (k.conkey)
+            where k.alone or k.opaque or cardinality(k.conkey) > 1
+            group by k.alone, k.table_name, k.conname, k.definition
             union all
             select 'refuse', 'legacy_too_long', l.object, (c.n)::text || ' values over 65,536 bytes', 'values of 65,536 bytes at most', null
             from legacy l
@@ -805,8 +843,9 @@ begin
             from business_id b where b.atttypid <> 2950
             union all
             select 'refuse', 'business_id_nullable', b.object, 'a column that may be NULL', 'NOT NULL',
-                format('alter table %s alter column %I set not null', b.table_name, b.name)
-            from business_id b where not b.attnotnull
+                case when b.not_valid is null then format('alter table %s alter column %I set not null', b.table_name, b.name)
+                    else format('alter table %s validate constraint %I', b.table_name, b.not_valid) end
+            from business_id b where not b.attnotnull or b.not_valid is not null
             union all
             select 'refuse', 'business_id_generated', b.object, 'a generated or identity column', 'a column that can be written',
                 case when b.attgenerated <> '' then format('alter table %s alter column %I drop expression', b.table_name, b.name)
@@ -847,7 +886,8 @@ begin
                 and (c.attnotnull or c.domain_not_null) and not c.has_default and c.attgenerated = '' and c.attidentity = ''
             union all
             select 'refuse', 'column_generated', m.object, 'a generated or identity column', 'a column that can be written',
-                case when m.attgenerated <> '' then format('alter table %s alter column %I drop expression', m.table_name, m.name)
+                case when m.attgenerated = 's' then format('alter table %s alter column %I drop expression', m.table_name, m.name)
+                    when m.attgenerated = 'v' then format('alter table %s drop column %I', m.table_name, m.name)
                     else format('alter table %s alter column %I drop identity', m.table_name, m.name) end
             from mine m where m.attgenerated <> '' or m.attidentity <> ''
             union all
@@ -964,7 +1004,7 @@ begin
                 'no other foreign key than that to the owner: a business that is missing there could have no secrets',
                 format('alter table %s drop constraint %I', b.table_name, k.conname)
             from foreign_keys k join business_id b on k.conrelid = b.relid and k.conkey = array[b.attnum]
-            where not exists (select from tie t where t.oid = k.oid)
+            where exists (select from owner_key) and not exists (select from tie t where t.oid = k.oid)
             union all
             select 'refuse', 'column_foreign_key', m.object, 'the foreign key ' || k.conname || ' to ' || k.confrelid::regclass::text,
                 'no foreign key on a column of a secret', format('alter table %s drop constraint %I', m.table_name, k.conname)
@@ -984,6 +1024,17 @@ begin
             cross join secrets_counts x
             cross join lateral (select substring(x.xml from format('<c%s>([0-9]+)</c', m.attnum))::bigint as n) c
             where c.n > 0
+            union all
+            select 'refuse', 'two_values', w.object, w.n || ' values that are others than those in ' || w.legacy_object,
+                'one value for each secret: keep the one that is in use in ' || w.legacy_object,
+                format('update %s set %I = null', w.table_name, w.name)
+            from twins w where w.n > 0
+            union all
+            select 'refuse', 'subscription', t.name, 'rows that the subscription ' || u.subname || ' writes, past every trigger',
+                'the tables where they are written first', format('alter subscription %I disable', u.subname)
+            from plain t
+            join pg_catalog.pg_subscription_rel r on r.srrelid = t.oid
+            join pg_catalog.pg_subscription u on u.oid = r.srsubid and u.subenabled
             union all
             select 'refuse', 'security_label', format('%s.%I', t.name, a.attname), 'a security label of pgsodium: ' || l.label,
                 'no transparent column encryption on a column that is sealed', format('security label for pgsodium on column %s.%I is null', t.name, a.attname)
@@ -1979,7 +2030,7 @@ begin
     loop
         perform app_secrets.record_changes(v_business_id, '{}', v_names);
     end loop;
-    -- TRUNCATE … CASCADE of the owner table.
+    -- TRUNCATE ... CASCADE of the owner table.
     delete from app_secrets.secret_versions v where not app_secrets.owner_exists(v.business_id);
     return null;
 end $$;
@@ -1997,7 +2048,7 @@ end $$;
 -- ---------------------------------------------------------------------------------------------------------------------
 -- The mirrors, while a name has both places.
 
--- business_secrets → owner table: makes the plaintext columns equal to {name: value}. The statement runs under the path that
+-- business_secrets to owner table: makes the plaintext columns equal to {name: value}. The statement runs under the path that
 -- the app's triggers are used to, after refusing temporary types. A column that is NOT NULL is cleared to its default.
 create or replace function app_secrets.write_legacy(p_business_id uuid, p_values jsonb) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -2024,7 +2075,7 @@ begin
     end if;
 end $$;
 
--- business_secrets → owner table. Only the cells that this transaction changed: others may still wait for the backfill.
+-- business_secrets to owner table. Only the cells that this transaction changed: others may still wait for the backfill.
 -- A reference that reveals nothing is broken, and no reason to wipe the plaintext that is still there.
 create or replace function app_secrets.mirror_to_legacy() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -2077,7 +2128,7 @@ begin
     return null;
 end $$;
 
--- Owner table → business_secrets, for one row: what changed in {name: text} and differs from the sealed value is written.
+-- Owner table to business_secrets, for one row: what changed in {name: text} and differs from the sealed value is written.
 create or replace function app_secrets.mirror_row(p_business_id uuid, p_new jsonb, p_old jsonb) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -2150,12 +2201,11 @@ end $$;
 
 -- The view. New columns come last, so that it can be replaced; a retired name stays in it as NULL. Every replacement repeats
 -- both options: without them it would show every business to everybody.
-create or replace function app_secrets.make_view() returns void
-    language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '200ms'
+create or replace function app_secrets.view_columns() returns text
+    language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_columns text;
-    v_comment text;
 begin
     select string_agg(case
         when w.name in ('business_id', 'updated_at') then format('s.%I', w.name)
@@ -2183,12 +2233,25 @@ begin
             where a.attrelid = to_regclass('public.decrypted_business_secrets') and a.attname = n.name and not a.attisdropped)
     ) w
     left join app_secrets.catalogue c on c.name = w.name;
+    return v_columns;
+end $$;
+
+create or replace function app_secrets.make_view() returns void
+    language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '200ms'
+as $$
+declare
+    v_columns constant text := app_secrets.view_columns();
+    v_stands boolean;
+begin
     -- Replacing it waits for its readers and holds up new ones, so it is left alone where nothing differs.
-    v_comment := format('app-secrets: the rows of business_secrets in clear (%s)', md5(v_columns));
-    if obj_description(to_regclass('public.decrypted_business_secrets'), 'pg_class') = v_comment and exists (
+    execute format('create view app_secrets.probe as select %s from public.business_secrets s', v_columns);
+    v_stands := exists (
         select from pg_class c
         where c.oid = to_regclass('public.decrypted_business_secrets')
-            and c.reloptions @> array['security_invoker=true', 'security_barrier=true']) then
+            and c.reloptions @> array['security_invoker=true', 'security_barrier=true']
+            and pg_get_viewdef(c.oid) = pg_get_viewdef('app_secrets.probe'::regclass));
+    drop view app_secrets.probe;
+    if v_stands then
         return;
     end if;
     for v_attempt in 1 .. 100 loop
@@ -2196,7 +2259,7 @@ begin
             execute format(
                 E'create or replace view public.decrypted_business_secrets with (security_invoker = true, security_barrier = true) as\n'
                 'select\n    %s\nfrom public.business_secrets s', v_columns);
-            execute format('comment on view public.decrypted_business_secrets is %L', v_comment);
+            comment on view public.decrypted_business_secrets is 'app-secrets: the rows of business_secrets in clear';
             exit;
         exception when lock_not_available then
             if v_attempt = 100 then
@@ -2209,19 +2272,24 @@ end $$;
 
 -- `zz_`: after every other BEFORE trigger, on what is really stored, and `zz_app_secrets_sync` after reap, when versions and
 -- Vault rows are in place.
-create or replace function app_secrets.make_sealing() returns void
-    language plpgsql set search_path = pg_catalog, pg_temp
+create or replace function app_secrets.sealing_arguments() returns text
+    language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_arguments text;
 begin
-    select format('%L, %L, %L, %L',
+    return (select format('%L, %L, %L, %L',
         coalesce(string_agg(c.name, ',' order by c.position) filter (where c.sealed), ''),
         coalesce(string_agg(c.name, ',' order by c.position) filter (where not c.sealed and c.type = 'text'), ''),
         coalesce(string_agg(c.name, ',' order by c.position) filter (where not c.sealed and c.type = 'timestamptz'), ''),
         coalesce(string_agg(c.name, ',' order by c.position) filter (where c.legacy_state in ('synced', 'filled')), ''))
-    into v_arguments
-    from app_secrets.catalogue c where c.retired_at is null and c.in_place <> 'pending';
+    from app_secrets.catalogue c where c.retired_at is null and c.in_place <> 'pending');
+end $$;
+
+create or replace function app_secrets.make_sealing() returns void
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_arguments constant text := app_secrets.sealing_arguments();
+begin
     execute format(
         'create or replace trigger zz_app_secrets_seal before insert or update on public.business_secrets '
         'for each row execute function app_secrets.seal_row(%s)', v_arguments);
@@ -2232,7 +2300,13 @@ begin
         for each statement execute function app_secrets.reap_statement();
     create or replace trigger zz_app_secrets_reap_all after truncate on public.business_secrets
         for each statement execute function app_secrets.reap_all();
+    perform app_secrets.make_writes();
+end $$;
 
+create or replace function app_secrets.make_writes() returns void
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
     -- Writes the named cells of one business, {name: text | null}, whatever a text looks like; the one place that sealed
     -- cells are written from by functions of ours. The business must exist.
     perform app_secrets.make_function('app_secrets.write_cells(p_business_id uuid, p_values jsonb)', 'returns void', 'security definer',
@@ -2401,7 +2475,9 @@ begin
     perform app_secrets.make_view();
     -- Of 003 and 004.
     foreach v_make in array array['make_backfill', 'make_reads', 'make_restore', 'make_grants'] loop
-        if to_regprocedure(format('app_secrets.%I()', v_make)) is not null then
+        -- A restore into a new cluster lacks the group role until 004 has made it.
+        if to_regprocedure(format('app_secrets.%I()', v_make)) is not null and (
+            v_make <> 'make_grants' or exists (select from pg_roles r where r.rolname = 'app_secrets_service')) then
             execute format('select app_secrets.%I()', v_make);
         end if;
     end loop;

@@ -18,6 +18,15 @@ export function nativeDir(major) {
   return native
 }
 
+/** Whether npm has installed one that is made for this system and processor. */
+export function hasPackage(major) {
+  try {
+    return Boolean(packagedDir(major))
+  } catch {
+    return false
+  }
+}
+
 /** The same as it was unpacked. */
 export function packagedDir(major) {
   const alias = packages[major]
@@ -30,7 +39,8 @@ export function packagedDir(major) {
     const at = createRequire(join(root, 'node_modules', alias, 'package.json'))
     entry = at.resolve(name)
   } catch (cause) {
-    throw new Error(`no PostgreSQL ${major} for this machine (${name}): run \`npm ci\``, { cause })
+    const remedy = 'run `npm ci`, or set APP_SECRETS_TEST_POSTGRES to a server for the tests'
+    throw new Error(`no PostgreSQL ${major} for this machine (${name}): ${remedy}`, { cause })
   }
   const dir = resolve(dirname(entry), '..')
   const { version } = JSON.parse(readFileSync(join(dir, 'package.json'), 'utf8'))

@@ -22,7 +22,8 @@ const keysQuery = `
 const functionsQuery = `
   select p.proname as name, p.provolatile as volatility, p.proretset as set, p.pronargdefaults as defaults,
          p.prorettype = 'void'::regtype as void,
-         p.prorettype = 'record'::regtype or t.typtype = 'c' as composite,
+         p.prorettype = 'record'::regtype or t.typtype = 'c'
+           or coalesce(p.proargmodes::text[] && '{t,b,o}', false) as composite,
          coalesce((select pg_catalog.array_agg(pg_catalog.format_type(u.type, null) order by u.ord)
                    from pg_catalog.unnest(p.proargtypes) with ordinality as u (type, ord)), '{}') as types,
          coalesce(p.proargnames, '{}') as names, coalesce(p.proargmodes::text[], '{}') as modes

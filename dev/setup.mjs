@@ -16,7 +16,7 @@ import { createRequire } from 'node:module'
 import { homedir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { majors, makeLinks, packagedDir, root } from './binaries.mjs'
+import { hasPackage, majors, makeLinks, packagedDir, root } from './binaries.mjs'
 import { becomeNode, isOldNode, newNode, npmCommand } from './node.mjs'
 
 const known = ['--no-build', '--debug', '--release']
@@ -66,6 +66,8 @@ function lockedPackages(name) {
 
 function linkLibraries() {
   for (const major of majors) {
+    // There is none for musl and for Windows on ARM: whatever wants to start one says so.
+    if (!hasPackage(major)) continue
     const made = makeLinks(packagedDir(major))
     if (made) console.error(`setup: made ${made} library links for PostgreSQL ${major}`)
   }

@@ -41,6 +41,8 @@ class Secrets {
   #watchers = new Set()
   /** Told of each call, by the logger and by OpenTelemetry. */
   #observers = []
+  /** What goes on beside the calls, until the client is closed. */
+  #atClose = []
 
   constructor(key, transport) {
     if (key !== maker) throw new TypeError('Secrets has no public constructor: connect() makes a client')
@@ -148,6 +150,7 @@ class Secrets {
 
   close() {
     for (const watcher of this.#watchers) watcher.close()
+    for (const end of this.#atClose.splice(0)) end()
     return this.#run('close', async () => void (await this.#transport.close()))
   }
 
@@ -214,6 +217,7 @@ class Secrets {
       getFresh: (secrets, businessId, names) => secrets.#getMany(businessId, names, true),
       run: (secrets, op, work) => secrets.#run(op, work),
       clock: (secrets) => secrets.#clock,
+      atClose: (secrets, end) => secrets.#atClose.push(end),
       observe: (secrets, observer) => {
         secrets.#observers.push(observer)
         return () => {

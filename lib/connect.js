@@ -3,7 +3,7 @@
 const args = require('./arguments.js')
 const { internals } = require('./client.js')
 const { SecretsError } = require('./errors.js')
-const { observeWithLogger, loggerOf } = require('./logger.js')
+const { loggerOf, observeStats, observeWithLogger } = require('./logger.js')
 const { PostgrestTransport } = require('./postgrest.js')
 
 const isElectron = Object.hasOwn(process.versions, 'electron')
@@ -58,7 +58,13 @@ function connectNow(argument) {
     (name) => !forDatabase.includes(name) && !args.isAbsent(options[name]),
   )
   const secrets = internals.make(overPostgrest ? postgrest(options, logger) : database(options, logger))
-  if (logger) internals.observe(secrets, observeWithLogger(logger))
+  if (logger) {
+    internals.observe(secrets, observeWithLogger(logger))
+    internals.atClose(
+      secrets,
+      observeStats(logger, internals.clock(secrets), () => secrets.stats()),
+    )
+  }
   return secrets
 }
 

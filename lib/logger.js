@@ -54,4 +54,60 @@ function observeWithLogger(log) {
   }
 }
 
-module.exports = { loggerOf, observeWithLogger }
+/** How often the counters are looked at, in milliseconds. */
+const LOOK_EVERY_MS = 1000
+
+/** What a counter that has grown is worth saying: the level, the event's name, and its words. */
+const grown = [
+  ['debug', 'batches', (stats) => stats.batches, 'statements that read secrets'],
+  [
+    'debug',
+    'invalidations',
+    (stats) => stats.invalidations,
+    'cached secrets were dropped: they changed, or may have',
+  ],
+  ['debug', 'evictions', (stats) => stats.evictions, 'cached secrets were dropped to make room'],
+  ['info', 'connections.opened', (stats) => stats.pool.opened, 'connections were opened'],
+  ['warn', 'connections.lost', (stats) => stats.pool.lost, 'connections were lost'],
+  [
+    'info',
+    'listener.reconnects',
+    (stats) => stats.listener.reconnects,
+    'the listener came back: everything cached was dropped',
+  ],
+  [
+    'warn',
+    'staleServed',
+    (stats) => stats.staleServed,
+    'stale secrets were served: the database is out of reach',
+  ],
+]
+
+/** Tells a logger what has changed in a client's counters since they were looked at last. Gives a function that ends it. */
+function observeStats(log, clock, read) {
+  let before = null
+  const look = () => {
+    const stats = read()
+    for (const [level, event, count, words] of grown) {
+      const more = count(stats) - (before === null ? 0 : count(before))
+      if (more > 0) log(level, { event, count: more }, words)
+    }
+    const { state, lastError } = stats.listener
+    if (state !== (before?.listener.state ?? 'off')) {
+      const event = {
+        event: 'listener.state',
+        state,
+        ...(state !== 'listening' && lastError && { lastError }),
+      }
+      log(state === 'unavailable' ? 'warn' : 'info', event, `the listener is ${state}`)
+    }
+    before = stats
+  }
+  const end = clock.every(LOOK_EVERY_MS, look)
+  return () => {
+    end()
+    look()
+  }
+}
+
+module.exports = { loggerOf, observeStats, observeWithLogger }

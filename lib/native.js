@@ -68,6 +68,9 @@ function numberOf(name) {
 }
 
 class NativeTransport {
+  /** The addon reads each id as it goes by. */
+  checksIds = true
+
   #client
   /** Looks into the cache; null where there is none. */
   #cached

@@ -14,14 +14,14 @@ const planned = [
   ['grok_api_key', 'xAI Grok'],
   ['claude_api_key', 'Anthropic Claude'],
   ['youtube_api_key', 'YouTube Data API'],
-  ['kling_access_key', 'Kling'],
-  ['kling_secret_key', 'Kling'],
+  ['kling_access_key', 'Kling access key'],
+  ['kling_secret_key', 'Kling secret key'],
   ['global_sms_api_key', 'Global SMS'],
   ['whatsapp_api_key', 'WhatsApp'],
-  ['google_access_token', 'Google OAuth'],
-  ['google_refresh_token', 'Google OAuth'],
-  { name: 'google_token_expiry', label: 'Google OAuth', sealed: false, type: 'timestamptz' },
-  { name: 'google_drive_folder_id', label: 'Google Drive', sealed: false },
+  ['google_access_token', 'Google OAuth access token'],
+  ['google_refresh_token', 'Google OAuth refresh token'],
+  { name: 'google_token_expiry', label: 'Google OAuth token expiry', sealed: false, type: 'timestamptz' },
+  { name: 'google_drive_folder_id', label: 'Google Drive folder', sealed: false },
 ].map((entry) => (Array.isArray(entry) ? { name: entry[0], label: entry[1] } : entry))
 
 /** A client in memory, and what a test does to it. */

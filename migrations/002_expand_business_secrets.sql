@@ -2151,10 +2151,11 @@ end $$;
 -- The view. New columns come last, so that it can be replaced; a retired name stays in it as NULL. Every replacement repeats
 -- both options: without them it would show every business to everybody.
 create or replace function app_secrets.make_view() returns void
-    language plpgsql set search_path = pg_catalog, pg_temp
+    language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '200ms'
 as $$
 declare
     v_columns text;
+    v_comment text;
 begin
     select string_agg(case
         when w.name in ('business_id', 'updated_at') then format('s.%I', w.name)
@@ -2182,10 +2183,28 @@ begin
             where a.attrelid = to_regclass('public.decrypted_business_secrets') and a.attname = n.name and not a.attisdropped)
     ) w
     left join app_secrets.catalogue c on c.name = w.name;
-    execute format(
-        E'create or replace view public.decrypted_business_secrets with (security_invoker = true, security_barrier = true) as\n'
-        'select\n    %s\nfrom public.business_secrets s', v_columns);
-    comment on view public.decrypted_business_secrets is 'app-secrets: the rows of business_secrets in clear';
+    -- Replacing it waits for its readers and holds up new ones, so it is left alone where nothing differs.
+    v_comment := format('app-secrets: the rows of business_secrets in clear (%s)', md5(v_columns));
+    if obj_description(to_regclass('public.decrypted_business_secrets'), 'pg_class') = v_comment and exists (
+        select from pg_class c
+        where c.oid = to_regclass('public.decrypted_business_secrets')
+            and c.reloptions @> array['security_invoker=true', 'security_barrier=true']) then
+        return;
+    end if;
+    for v_attempt in 1 .. 100 loop
+        begin
+            execute format(
+                E'create or replace view public.decrypted_business_secrets with (security_invoker = true, security_barrier = true) as\n'
+                'select\n    %s\nfrom public.business_secrets s', v_columns);
+            execute format('comment on view public.decrypted_business_secrets is %L', v_comment);
+            exit;
+        exception when lock_not_available then
+            if v_attempt = 100 then
+                raise;
+            end if;
+            perform pg_sleep(0.05);
+        end;
+    end loop;
 end $$;
 
 -- `zz_`: after every other BEFORE trigger, on what is really stored, and `zz_app_secrets_sync` after reap, when versions and

@@ -221,10 +221,12 @@ begin
     if not v_entry.sealed then
         if not exists (
             select from app_secrets.secret_versions v where v.business_id = p_business_id and v.name = p_name) then
-            perform app_secrets.record_changes(p_business_id, array[p_name], '{}');
             if v_entry.type = 'text' and app_secrets.normalize(v_stored) is distinct from v_stored then
+                -- The row trigger records it.
                 execute format('update public.business_secrets s set %I = $2 where s.business_id = $1', p_name)
                 using p_business_id, app_secrets.checked_value(p_business_id, p_name, v_stored);
+            else
+                perform app_secrets.record_changes(p_business_id, array[p_name], '{}');
             end if;
         end if;
         return;

@@ -23,7 +23,7 @@ begin
         raise exception 'migration 3 must be applied first (found: none)' using errcode = 'AS007',
             hint = 'Run: npx app-secrets migrate';
     end if;
-    perform app_secrets.require_migration(2);
+    perform app_secrets.require_migration(3);
     perform app_secrets.lock_tables(null, 'access exclusive');
 end $$;
 
@@ -532,7 +532,7 @@ comment on function public.get_business_secrets(uuid, text[]) is 'app-secrets co
 -- A point in time as ISO 8601 has it, with date and time, or as HTTP has it; without a zone it is UTC. Words and local formats
 -- mean something else on every server.
 create or replace function app_secrets.parse_timestamp(p_name text, p_text text) returns timestamptz
-    language plpgsql immutable set search_path = pg_catalog, pg_temp set datestyle = 'ISO, MDY' set timezone = 'UTC'
+    language plpgsql stable set search_path = pg_catalog, pg_temp set datestyle = 'ISO, MDY' set timezone = 'UTC'
 as $$
 declare
     v_at timestamptz;

@@ -277,7 +277,7 @@ end $$;
 -- Puts back what hung on the columns, after the values, and gives what it could not put back. Constraints are proven against
 -- all rows, and indexes block writers while they are made.
 create or replace function app_secrets.finish_restore() returns table (kind text, object text, restored boolean, problem text)
-    language plpgsql set search_path = pg_catalog, pg_temp
+    language plpgsql set search_path = pg_catalog, pg_temp set row_security = off
 as $$
 #variable_conflict use_column
 declare
@@ -302,10 +302,14 @@ begin
     end loop;
     delete from app_secrets.dropped_objects;
     delete from app_secrets.backfill_progress p where p.phase = 'restore';
+    if not exists (select from app_secrets.verify_legacy() v where v.mismatched > 0) then
+        update app_secrets.catalogue c set legacy_state = 'filled' where c.legacy_state = 'synced';
+    end if;
 end $$;
 
 do $$
 begin
+    perform app_secrets.make_restore();
     perform app_secrets.make_grants();
 end $$;
 

@@ -13,8 +13,11 @@ import {
   PeriodicExportingMetricReader,
 } from '@opentelemetry/sdk-metrics'
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base'
-import { addon, refuses, root } from '../support/addon.mjs'
+import { addon, openClient, refuses, root } from '../support/addon.mjs'
+import { freshDatabase } from '../support/cluster.mjs'
 import { runScript } from '../support/script.mjs'
+import { addBusiness } from '../support/secrets.mjs'
+import { until } from '../support/wait.mjs'
 
 const require = createRequire(import.meta.url)
 const { createFakeSecrets } = require('../../lib/testing.js')
@@ -47,6 +50,25 @@ test('a logger is told of calls and failures, with code and time, and of nothing
   assert.ok(calls.every(({ ms }) => ms >= 0))
   assert.ok(!JSON.stringify(events).includes(marker))
   assert.ok(!JSON.stringify(events).includes(id))
+})
+
+test('a logger is told of connections, batches, invalidations and the listener', async (t) => {
+  const db = await freshDatabase(t, 17)
+  const business = await addBusiness(db)
+  const events = []
+  const tell = (level) => (event, message) => events.push({ level, message, ...event })
+  const logger = { debug: tell('debug'), info: tell('info'), warn: tell('warn'), error: tell('error') }
+  const client = await openClient(t, db, { logger, cache: true })
+  const of = (name) => events.filter(({ event }) => event === name)
+  await until(() => of('listener.state').some(({ state }) => state === 'listening'), 'the listener')
+  await client.get(business, 'grok_api_key')
+  await client.set(business, 'grok_api_key', marker)
+  await until(() => of('invalidations').length > 0, 'an invalidation')
+  await client.close()
+  assert.ok(of('connections.opened').every(({ level, count }) => level === 'info' && count > 0))
+  assert.ok(of('connections.opened').length > 0 && of('batches').length > 0)
+  const said = JSON.stringify(events)
+  for (const secret of [marker, business, new URL(db.service).password]) assert.ok(!said.includes(secret))
 })
 
 test('a logger that fails, or has not every method, harms nothing', async (t) => {

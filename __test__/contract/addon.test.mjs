@@ -1,4 +1,4 @@
-// The addon against the contract, with and without a cache.
+// The addon against the contract: on each major version of PostgreSQL, with and without a cache.
 
 import { randomUUID } from 'node:crypto'
 import { breakCipher, openClient } from '../support/addon.mjs'
@@ -6,12 +6,14 @@ import { freshDatabase } from '../support/cluster.mjs'
 import { addBusiness } from '../support/secrets.mjs'
 import { contract } from './contract.mjs'
 
-for (const [name, options] of [
-  ['the addon', {}],
-  ['the addon with a cache', { cache: true }],
+for (const [name, major, options] of [
+  ['the addon', 17, {}],
+  ['the addon with a cache', 17, { cache: true }],
+  ['the addon on PostgreSQL 15', 15, {}],
+  ['the addon on PostgreSQL 18', 18, {}],
 ]) {
   contract(name, async (t) => {
-    const db = await freshDatabase(t, 17)
+    const db = await freshDatabase(t, major)
     return {
       client: await openClient(t, db, options),
       other: await openClient(t, db, options),

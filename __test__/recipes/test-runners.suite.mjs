@@ -1,11 +1,25 @@
 // Test runners, which load the package anew for each file while the process has the addon once.
 
 import assert from 'node:assert/strict'
+import { readdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { freshDatabase } from '../support/cluster.mjs'
 import { runLines, service } from '../support/packed.mjs'
 import { recipe } from '../support/recipes.mjs'
 import { addBusiness } from '../support/secrets.mjs'
+
+test('the fake stands for a client under each test runner, with no database and no addon', async () => {
+  const { files, commands } = recipe('Your own code, without a database')
+  const dependencies = { jest: '30.5.2', vitest: '5.1.2' }
+  const folder = service({ dependencies, files })
+  const passed = [/^# pass 2$|pass 2$/m, /Tests: +1 passed, 1 total/, /Tests +1 passed/]
+  const installed = join(folder, 'node_modules/@app/secrets')
+  for (const name of readdirSync(installed)) if (name.endsWith('.node')) rmSync(join(installed, name))
+  for (const [i, command] of commands.entries()) {
+    assert.match(await runLines(folder, [command], { env: { CI: 'true' } }), passed[i])
+  }
+})
 
 const jestFile = `const exercise = require('./exercise.cjs')
 const id = process.env.BUSINESS_ID

@@ -8,6 +8,8 @@ const { A, B, C, D } = Object.fromEntries(
 )
 const table = 'public.business_secrets'
 const view = 'public.decrypted_business_secrets'
+const status = 'public.business_secret_status'
+const secretNames = 'public.business_secret_names'
 
 const onTable = {
   select: `select * from ${table}`,
@@ -33,12 +35,26 @@ const onView = {
   truncate: `truncate ${view}`,
 }
 
+const onStatus = {
+  select: `select * from ${status}`,
+  update: `update ${status} set value = 'new' where name = 'claude_api_key'`,
+  undo: `update ${status} set undo = true where name = 'claude_api_key'`,
+}
+
 const calls = {
   'public.get_business_secrets(uuid, text[])': `select public.get_business_secrets(${B})`,
   'public.get_business_secrets_batch(uuid[], text[])': `
     select * from public.get_business_secrets_batch(
       array[${A}, ${B}, ${C}]::uuid[], array['gemini_api_key', 'gemini_api_key', 'google_refresh_token'])`,
-  'public.set_business_secrets(uuid, jsonb, jsonb)': `select public.set_business_secrets(${B}, '{"grok_api_key": "new"}')`,
+  'public.get_business_secrets_columns(uuid[], text[], boolean)': `
+    select * from public.get_business_secrets_columns(
+      array[${A}, ${B}, ${C}]::uuid[], array['gemini_api_key', 'gemini_api_key', 'google_refresh_token'], false)`,
+  'public.undo_business_secret(uuid, text, bigint)': `select public.undo_business_secret(${A}, 'gemini_api_key')`,
+  'public.lease_business_secret(uuid, text, interval)': `select * from public.lease_business_secret(${A}, 'gemini_api_key')`,
+  'public.release_business_secret(uuid, text, uuid)': `select public.release_business_secret(${A}, 'gemini_api_key', ${A})`,
+  'public.check_business_secret(uuid, text, bigint, text)': `select public.check_business_secret(${A}, 'gemini_api_key', 0, 'works')`,
+  'public.due_business_secrets(interval)': "select * from public.due_business_secrets('1 day')",
+  'public.set_business_secrets(uuid, jsonb, jsonb, jsonb)': `select public.set_business_secrets(${B}, '{"grok_api_key": "new"}')`,
   'public.list_business_secrets(uuid)': `select * from public.list_business_secrets(${B})`,
   'vault.create_secret': "explain select vault.create_secret('new')",
   'vault.update_secret': `explain select vault.update_secret(${A}, 'new')`,
@@ -84,7 +100,7 @@ const privilegeKinds = {
 function kindOf(object) {
   if (object.startsWith('schema ')) return 'schema'
   if (object.endsWith(')')) return 'function'
-  return object.endsWith('_seq') ? 'sequence' : 'table'
+  return object.endsWith('_seq') || object === 'app_secrets.versions' ? 'sequence' : 'table'
 }
 
 function privileges(object) {
@@ -121,6 +137,8 @@ function statement({ object, operation }) {
   if (operation === 'privileges') return privileges(object)
   if (object === table) return onTable[operation]
   if (object === view) return onView[operation]
+  if (object === status) return onStatus[operation]
+  if (object === secretNames) return `select * from ${secretNames}`
   if (calls[object]) return calls[object]
   if (object.startsWith('vault.')) return onVault(object)[operation]
   if (privateTables[object]) return onPrivateTable(object)[operation]

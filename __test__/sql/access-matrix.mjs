@@ -63,12 +63,39 @@ public.get_business_secrets(uuid, text[])
 public.get_business_secrets_batch(uuid[], text[])
   privileges         -     -      -     -     -      -      -      -      -     X       X     all
   execute            no    no     no    no    no     no     no     no     no    ABC     ABC   ABC
-public.set_business_secrets(uuid, jsonb, jsonb)
+public.get_business_secrets_columns(uuid[], text[], boolean)
+  privileges         -     -      -     -     -      -      -      -      -     X       X     all
+  execute            no    no     no    no    no     no     no     no     no    ABC     ABC   ABC
+public.set_business_secrets(uuid, jsonb, jsonb, jsonb)
   privileges         -     -      -     -     -      -      -      -      -     X       X     all
   execute            no    no     no    no    no     no     no     no     no    ok      ok    ok
 public.list_business_secrets(uuid)
   privileges         -     -      -     -     -      -      -      -      -     X       X     all
   execute            no    no     no    no    no     no     no     no     no    ok      ok    ok
+public.undo_business_secret(uuid, text, bigint)
+  privileges         -     -      -     -     -      -      -      -      -     X       X     all
+  execute            no    no     no    no    no     no     no     no     no    AS008   AS008 AS008
+public.lease_business_secret(uuid, text, interval)
+  privileges         -     -      -     -     -      -      -      -      -     X       X     all
+  execute            no    no     no    no    no     no     no     no     no    ok      ok    ok
+public.release_business_secret(uuid, text, uuid)
+  privileges         -     -      -     -     -      -      -      -      -     X       X     all
+  execute            no    no     no    no    no     no     no     no     no    ok      ok    ok
+public.check_business_secret(uuid, text, bigint, text)
+  privileges         -     -      -     -     -      -      -      -      -     X       X     all
+  execute            no    no     no    no    no     no     no     no     no    ok      ok    ok
+public.due_business_secrets(interval)
+  privileges         -     -      -     -     -      -      -      -      -     X       X     all
+  execute            no    no     no    no    no     no     no     no     no    -       -     -
+
+public.business_secret_names
+  privileges         -     -      r     r     r      r      r      r      r     r       r     all
+  select             no    no     ok    ok    ok     ok     ok     ok     ok    ok      ok    ok
+public.business_secret_status
+  privileges         -     -      rw    rw    rw     rw     rw     rw     rw    rw      -     all
+  select             no    no     ok    ok    -      22P02  -      -      -     ok      no    ok
+  update             no    no     3     1     -      22P02  -      -      -     4       no    4
+  undo               no    no     AS008 AS008 -      22P02  -      -      -     AS008   no    AS008
 
 schema app_secrets
   privileges         -     -      -     -     -      -      -      -      -     -       -     all
@@ -86,6 +113,10 @@ each private table
 
 app_secrets.audit_log_id_seq
   privileges         -     -      -     -     -      -      -      -      -     -       -     all
+app_secrets.dropped_objects_id_seq
+  privileges         -     -      -     -     -      -      -      -      -     -       -     all
+app_secrets.versions
+  privileges         -     -      -     -     -      -      -      -      -     -       -     all
 
 each private function
   privileges         -     -      -     -     -      -      -      -      -     -       -     all
@@ -93,7 +124,19 @@ each private function
 app_secrets.reveal(uuid, text, text)
   privileges         -     -      X     X     X      X      X      X      X     X       -     all
   execute            no    no     no    no    no     no     no     no     no    no      no    ok
-app_secrets.accessible_business_ids()
+app_secrets.reveal_in_place(uuid, text, text)
+  privileges         -     -      X     X     X      X      X      X      X     X       -     all
+  execute            no    no     no    no    no     no     no     no     no    no      no    ok
+app_secrets.cell_status(uuid, text)
+  privileges         -     -      X     X     X      X      X      X      X     X       -     all
+  execute            no    no     no    no    no     no     no     no     no    no      no    ok
+app_secrets.businesses_without_secrets()
+  privileges         -     -      X     X     X      X      X      X      X     X       -     all
+  execute            no    no     no    no    no     no     no     no     no    no      no    ok
+app_secrets.shown_names()
+  privileges         -     -      X     X     X      X      X      X      X     X       X     all
+  execute            no    no     no    no    no     no     no     no     no    no      no    ok
+app_secrets.current_business_ids()
   privileges         -     -      X     X     X      X      X      X      X     -       -     all
   execute            no    no     no    no    no     no     no     no     no    no      no    ok
 
@@ -123,64 +166,132 @@ vault._crypto_aead_det_noncegen
 
 /** Every function of ours and whether it runs as its owner (definer) or as its caller (invoker). */
 const functions = {
+  'public.check_business_secret(uuid, text, bigint, text)': 'definer',
+  'public.due_business_secrets(interval)': 'definer',
   'public.get_business_secrets(uuid, text[])': 'definer',
   'public.get_business_secrets_batch(uuid[], text[])': 'definer',
+  'public.get_business_secrets_columns(uuid[], text[], boolean)': 'definer',
+  'public.lease_business_secret(uuid, text, interval)': 'definer',
   'public.list_business_secrets(uuid)': 'definer',
-  'public.set_business_secrets(uuid, jsonb, jsonb)': 'definer',
+  'public.release_business_secret(uuid, text, uuid)': 'definer',
+  'public.set_business_secrets(uuid, jsonb, jsonb, jsonb)': 'definer',
+  'public.undo_business_secret(uuid, text, bigint)': 'definer',
+  'app_secrets.access_of(uuid, text, timestamp with time zone)': 'invoker',
   'app_secrets.accessible_business_ids()': 'definer',
+  'app_secrets.add_secret(text, text, name, boolean, text)': 'invoker',
+  'app_secrets.all_business_ids()': 'definer',
   'app_secrets.backfill_batch(integer)': 'invoker',
+  'app_secrets.businesses_after(uuid, integer)': 'invoker',
   'app_secrets.businesses_to_fill(integer)': 'invoker',
+  'app_secrets.businesses_without_secrets()': 'definer',
+  'app_secrets.caller()': 'invoker',
+  'app_secrets.cell_status(uuid, text)': 'definer',
+  'app_secrets.cells_to_seal(uuid, integer)': 'invoker',
+  'app_secrets.checked_value(uuid, text, text)': 'invoker',
+  'app_secrets.checked_values(uuid, jsonb, text[])': 'invoker',
+  'app_secrets.create_vault_row(uuid, text, text)': 'definer',
+  'app_secrets.current_business_ids()': 'definer',
   'app_secrets.fill_businesses(uuid[])': 'invoker',
-  'app_secrets.google_cells_to_seal(uuid, integer)': 'invoker',
-  'app_secrets.install_sealing(text[])': 'invoker',
-  'app_secrets.install_sync()': 'invoker',
+  'app_secrets.forget_business(uuid)': 'definer',
+  'app_secrets.grant_scope(name, text[], boolean, boolean)': 'invoker',
+  'app_secrets.is_administrator(name)': 'definer',
+  'app_secrets.is_reference(text)': 'invoker',
   'app_secrets.jwt_sub()': 'invoker',
-  'app_secrets.legacy_value(uuid, text, text)': 'invoker',
+  'app_secrets.keep_previous(uuid, text, text)': 'definer',
+  'app_secrets.legacy_dependents()': 'invoker',
+  'app_secrets.lock_businesses(uuid[])': 'invoker',
+  'app_secrets.lock_deleted()': 'definer',
+  'app_secrets.lock_owner(uuid, boolean)': 'definer',
+  'app_secrets.lock_owner_row(uuid, boolean)': 'definer',
   'app_secrets.lock_row(uuid)': 'definer',
-  'app_secrets.lock_sync()': 'definer',
-  'app_secrets.lock_sync_statement()': 'definer',
+  'app_secrets.lock_tables(text, text)': 'invoker',
+  'app_secrets.make_all()': 'invoker',
+  'app_secrets.make_backfill()': 'invoker',
+  'app_secrets.make_columns()': 'invoker',
+  'app_secrets.make_function(text, text, text, text)': 'invoker',
+  'app_secrets.make_grants()': 'invoker',
+  'app_secrets.make_reads()': 'invoker',
+  'app_secrets.make_sealing()': 'invoker',
+  'app_secrets.make_sync()': 'invoker',
+  'app_secrets.make_view()': 'invoker',
+  'app_secrets.mark_reads(name, uuid[], text[], smallint[], timestamp without time zone)': 'definer',
+  'app_secrets.mirror_row(uuid, jsonb, jsonb)': 'definer',
   'app_secrets.mirror_to_legacy()': 'definer',
   'app_secrets.mirror_to_sealed()': 'definer',
   'app_secrets.mirror_truncate()': 'definer',
   'app_secrets.normalize(text)': 'invoker',
   'app_secrets.notify_all()': 'definer',
-  'app_secrets.notify_changes()': 'definer',
+  'app_secrets.notify_business(uuid, jsonb)': 'invoker',
   'app_secrets.notify_deleted()': 'definer',
-  'app_secrets.read_cells(uuid[], text[])': 'definer',
+  'app_secrets.notify_inserted()': 'definer',
+  'app_secrets.notify_updated()': 'definer',
+  'app_secrets.owner_exists(uuid)': 'definer',
+  'app_secrets.parse_timestamp(text, text)': 'invoker',
+  'app_secrets.previous_value(uuid, text)': 'definer',
+  'app_secrets.read_cells(uuid[], text[], boolean, text[], name, timestamp without time zone)': 'definer',
+  'app_secrets.read_legacy(uuid)': 'definer',
   'app_secrets.reap_all()': 'definer',
+  'app_secrets.reap_business()': 'definer',
   'app_secrets.reap_row()': 'definer',
+  'app_secrets.reap_statement()': 'definer',
   'app_secrets.record_changes(uuid, text[], text[])': 'definer',
+  'app_secrets.refuse_temporary_names()': 'invoker',
   'app_secrets.refuse_temporary_types()': 'invoker',
-  'app_secrets.remove_sync()': 'invoker',
   'app_secrets.require_migration(integer)': 'invoker',
-  'app_secrets.require_references(text[])': 'invoker',
+  'app_secrets.require_root_key()': 'definer',
   'app_secrets.require_verified(uuid[])': 'invoker',
+  'app_secrets.require_versions(uuid, jsonb)': 'definer',
+  'app_secrets.retire_secret(text, boolean)': 'invoker',
   'app_secrets.reveal(uuid, text, text)': 'definer',
+  'app_secrets.reveal_in_place(uuid, text, text)': 'definer',
+  'app_secrets.revoke_scope(name, text[])': 'invoker',
+  'app_secrets.scope_of_caller(boolean)': 'definer',
   'app_secrets.seal(uuid, text, text)': 'definer',
-  'app_secrets.seal_google_cell(uuid, text)': 'invoker',
+  'app_secrets.seal_cell(uuid, text)': 'invoker',
   'app_secrets.seal_row()': 'definer',
   'app_secrets.secret_names()': 'invoker',
-  'app_secrets.verify_legacy(uuid[])': 'invoker',
+  'app_secrets.shown_names()': 'definer',
+  'app_secrets.status_begin()': 'definer',
+  'app_secrets.status_end()': 'definer',
+  'app_secrets.status_write()': 'invoker',
+  'app_secrets.sync_is_on()': 'invoker',
+  'app_secrets.sync_stands()': 'invoker',
+  'app_secrets.sync_wanted()': 'invoker',
+  'app_secrets.trim(interval)': 'invoker',
+  'app_secrets.unusual_access()': 'invoker',
+  'app_secrets.verify_legacy(uuid[], uuid, uuid)': 'invoker',
   'app_secrets.write_cells(uuid, jsonb)': 'definer',
+  'app_secrets.write_checked(uuid, jsonb)': 'definer',
+  'app_secrets.write_legacy(uuid, jsonb)': 'definer',
 }
 
 /** Those that come with 005. */
 const functionsOf005 = {
   'app_secrets.begin_restore()': 'invoker',
+  'app_secrets.businesses_to_restore(integer)': 'invoker',
+  'app_secrets.finish_restore()': 'invoker',
   'app_secrets.is_newer(xid, pg_snapshot)': 'invoker',
-  'app_secrets.legacy_cells_to_restore(uuid)': 'invoker',
+  'app_secrets.make_restore()': 'invoker',
   'app_secrets.require_verified_since(pg_snapshot)': 'invoker',
   'app_secrets.restore_batch(integer)': 'invoker',
+  'app_secrets.restore_businesses(uuid[])': 'invoker',
 }
 
 export const functionsAt = (version) => (version < 5 ? functions : { ...functions, ...functionsOf005 })
 
 /** The private tables, each with a column that an UPDATE can name. */
 export const privateTables = {
+  'app_secrets.access_marks': 'marks',
   'app_secrets.audit_log': 'actor',
   'app_secrets.backfill_progress': 'last_id',
+  'app_secrets.catalogue': 'retired_at',
+  'app_secrets.dropped_objects': 'definition',
+  'app_secrets.leases': 'token',
   'app_secrets.migrations': 'checksum',
+  'app_secrets.scopes': 'may_read',
   'app_secrets.secret_versions': 'updated_by',
+  'app_secrets.settings': 'access_column',
+  'app_secrets.vault_rows': 'business_id',
 }
 
 /** [table, policy, command, role]: nobody else's, and no other. `*` is all commands. */

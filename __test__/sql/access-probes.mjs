@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { become } from './access-cells.mjs'
 import { businesses, users } from './access-fixture.mjs'
-import { expectations, functionsAt, policies, privateTables } from './access-matrix.mjs'
+import { actors, expectations, functionsAt, policies, privateTables } from './access-matrix.mjs'
 
 const { A, B, D } = businesses
 
@@ -21,7 +21,7 @@ const sealedColumns = [
   'google_refresh_token',
 ]
 
-const ours = "n.nspname = 'app_secrets' or (n.nspname = 'public' and %name like '%business_secrets%')"
+const ours = "n.nspname = 'app_secrets' or (n.nspname = 'public' and %name like '%business_secret%')"
 const oursBy = (column) => ours.replace('%name', column)
 
 async function as(client, actor, sql, values) {
@@ -86,6 +86,65 @@ async function recompile(client) {
         execute pg_catalog.format('alter function %s cost 100', v_function);
       end loop;
     end $$`)
+}
+
+/**
+ * Gives as whom the CHECKs of temporary domains named like built-in types ran, while an actor with such domains runs these
+ * statements, but for the actor itself. The statements themselves may fail.
+ */
+async function withSpies(client, actor, statements) {
+  await recompile(client)
+  const { login, role } = actors[actor]
+  await client.query(`set local session authorization ${login}`)
+  for (const type of [
+    'jsonb',
+    'text',
+    'timestamptz',
+    'uuid',
+    'bytea',
+    'int4',
+    'int8',
+    'bool',
+    'name',
+    'interval',
+  ]) {
+    await client.query(`
+      create function pg_temp.spy_${type}(p_value pg_catalog.${type}) returns pg_catalog.bool language plpgsql as $$
+      begin
+        if current_user not in ('${login}', '${role ?? login}') then
+          raise notice '${type} as %', current_user;
+        end if;
+        return true;
+      end $$`)
+  }
+  for (const type of [
+    'jsonb',
+    'text',
+    'timestamptz',
+    'uuid',
+    'bytea',
+    'int4',
+    'int8',
+    'bool',
+    'name',
+    'interval',
+  ]) {
+    await client.query(
+      `create domain pg_temp.${type} as pg_catalog.${type} check (pg_temp.spy_${type}(value))`,
+    )
+  }
+  const notices = new Set()
+  const note = ({ message }) => / as /.test(message) && notices.add(message)
+  client.on('notice', note)
+  for (const statement of statements) {
+    await attempt(client, async () => {
+      await client.query(become(actor).join(';') || 'select')
+      await client.query(statement)
+    })
+    await client.query("reset role; select pg_catalog.set_config('request.jwt.claims', '', true)")
+  }
+  client.off('notice', note)
+  return [...notices]
 }
 
 async function versionOf(client) {
@@ -180,9 +239,12 @@ export const probes = {
     const count = async (business) =>
       (
         await listOf(client, 'select name from vault.secrets where name like $1', [
-          `business_secrets/${business}/%`,
+          `business_secrets/${business}/%key`,
         ])
       ).length
+    await client.query("update public.business_secrets set grok_api_key = 'another' where business_id = $1", [
+      A,
+    ])
     assert.equal(await count(A), 2)
     await as(
       client,
@@ -208,7 +270,10 @@ export const probes = {
       `${table} shows no row even to a role that was granted it`,
       async (client) => {
         await client.query(
-          "insert into app_secrets.backfill_progress (phase) values ('google') on conflict do nothing",
+          `insert into app_secrets.backfill_progress (phase) values ('fill') on conflict do nothing;
+           insert into app_secrets.dropped_objects (kind, object) values ('index', 'an_index');
+           insert into app_secrets.access_marks values (gen_random_uuid(), 'login', now(), '{}');
+           insert into app_secrets.leases values (gen_random_uuid(), 'name', gen_random_uuid(), 'login', now())`,
         )
         await client.query('grant usage on schema app_secrets to authenticated')
         await client.query(`grant select on ${table} to authenticated`)
@@ -273,11 +338,12 @@ export const probes = {
     )
   },
 
-  async 'every function pins an empty search_path'(client) {
+  async 'every function puts the temporary schema last in its search_path'(client) {
     const loose = await listOf(
       client,
       `select p.oid::pg_catalog.regprocedure from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-      where (${oursBy('p.proname')}) and not coalesce(p.proconfig @> array['search_path=""'], false)`,
+      where (${oursBy('p.proname')}) and not exists (
+        select from unnest(p.proconfig) as c(setting) where c.setting like 'search\\_path=%, pg\\_temp')`,
     )
     assert.deepEqual(loose, [])
   },
@@ -300,50 +366,36 @@ export const probes = {
     assert.equal(row.gemini_api_key, null)
   },
 
-  async 'no function body names a type without its schema'(client) {
-    // The rest is grammar: PostgreSQL looks these up in pg_catalog alone.
-    const known = /^(pg_catalog|public|app_secrets)\.|^(integer|bigint|boolean)\b/
-    const rows = await rowsOf(
-      client,
-      `select p.proname, p.prosrc from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-      where ${oursBy('p.proname')}`,
-    )
-    const loose = rows.flatMap(({ proname, prosrc }) => {
-      const [declarations] = prosrc.match(/^\s*declare\n[\s\S]*?^begin$/m) ?? ['']
-      const types = [
-        ...declarations.matchAll(/^ {4}\w+(?: constant)? (\w[\w.]*)/gm),
-        ...prosrc.matchAll(/::\s*(\w[\w.]*)/g),
-      ]
-      return types.filter(([, type]) => !known.test(type)).map(([text]) => `${proname}: ${text.trim()}`)
-    })
-    assert.deepEqual(loose, [])
+  async "a caller's temporary types run with nobody else's rights"(client) {
+    const ran = await withSpies(client, 'login', [
+      `select public.get_business_secrets('${A}')`,
+      `select * from public.list_business_secrets('${A}')`,
+      `select * from public.get_business_secrets_columns(array['${A}']::pg_catalog.uuid[], array['gemini_api_key']::pg_catalog.text[], false)`,
+      `select public.set_business_secrets('${A}', '{"gemini_api_key": "new", "google_token_expiry": "2030-01-01T00:00:00Z"}'::pg_catalog.jsonb)`,
+      `select public.undo_business_secret('${A}', 'gemini_api_key')`,
+    ])
+    assert.deepEqual(ran, [])
   },
 
-  async "a caller's temporary types run with nobody else's rights"(client) {
-    await recompile(client)
-    await client.query('set local session authorization app_service')
-    for (const type of ['jsonb', 'text', 'timestamptz', 'uuid']) {
-      await client.query(`
-        create function pg_temp.spy_${type}(p_value pg_catalog.${type}) returns pg_catalog.bool language plpgsql as $$
-        begin
-          if current_user <> 'app_service' then
-            raise notice '${type} as %', current_user;
-          end if;
-          return true;
-        end $$;
-        create domain pg_temp.${type} as pg_catalog.${type} check (pg_temp.spy_${type}(value))`)
-    }
-    const notices = new Set()
-    const note = ({ message }) => notices.add(message)
-    client.on('notice', note)
-    await attempt(client, () => client.query('select public.get_business_secrets($1)', [A]))
-    await attempt(client, () => client.query('select public.list_business_secrets($1)', [A]))
-    const values = '{"gemini_api_key": "new", "google_token_expiry": "2030-01-01"}'
-    const written = await attempt(client, () =>
-      client.query('select public.set_business_secrets($1, $2)', [A, values]),
-    )
-    client.off('notice', note)
-    assert.deepEqual({ ran: [...notices], written }, { ran: [], written: '42501' })
+  async "a user's temporary types run with nobody else's rights"(client) {
+    const ran = await withSpies(client, 'owner', [
+      'select count(*) from public.business_secrets',
+      'select * from public.decrypted_business_secrets',
+      'select * from public.business_secret_status',
+      "update public.business_secrets set gemini_api_key = 'new'",
+      `insert into public.business_secrets (business_id, grok_api_key) values ('${D}', 'new')`,
+      "update public.business_secret_status set value = 'new' where name = 'claude_api_key'",
+    ])
+    assert.deepEqual(ran, [])
+  },
+
+  async "the platform's role's temporary types run with nobody else's rights"(client) {
+    const ran = await withSpies(client, 'service', [
+      'select * from public.decrypted_business_secrets',
+      "update public.business_secrets set gemini_api_key = 'new'",
+      'delete from public.business_secrets',
+    ])
+    assert.deepEqual(ran, [])
   },
 
   async 'everything belongs to the migration role'(client) {
@@ -363,12 +415,86 @@ export const probes = {
     assert.deepEqual(strangers, [])
   },
 
-  async 'the view runs as its caller, behind a barrier'(client) {
-    const [view] = await rowsOf(
+  async 'the views run as their callers, behind a barrier'(client) {
+    const views = await rowsOf(
       client,
-      "select reloptions from pg_catalog.pg_class where oid = 'public.decrypted_business_secrets'::pg_catalog.regclass",
+      `select c.relname, c.reloptions from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+      where c.relkind = 'v' and (${oursBy('c.relname')})`,
     )
-    assert.deepEqual(view.reloptions.sort(), ['security_barrier=true', 'security_invoker=true'])
+    assert.equal(views.length, 3)
+    for (const { relname, reloptions } of views)
+      assert.deepEqual(reloptions?.sort(), ['security_barrier=true', 'security_invoker=true'], relname)
+  },
+
+  async 'a login without a scope reads and writes nothing'(client) {
+    await client.query("delete from app_secrets.scopes where login = 'app_service'")
+    const rows = await as(
+      client,
+      'login',
+      `select * from public.get_business_secrets_batch(array['${A}']::uuid[], '{gemini_api_key}')`,
+    )
+    assert.deepEqual(rows, [{ ord: 1, value: null, version: rows[0].version, status: 'permission_denied' }])
+    const refused = async (sql) =>
+      assert.equal(await attempt(client, () => as(client, 'login', sql)), 'AS005', sql)
+    await refused(`select public.get_business_secrets('${A}')`)
+    await refused(`select public.set_business_secrets('${A}', '{"gemini_api_key": "new"}')`)
+    await refused(`select public.undo_business_secret('${A}', 'gemini_api_key')`)
+    await refused(`select * from public.lease_business_secret('${A}', 'gemini_api_key')`)
+    assert.deepEqual(await as(client, 'login', `select * from public.list_business_secrets('${A}')`), [])
+  },
+
+  async 'a login reads and writes the names of its scope and no others'(client) {
+    await client.query("delete from app_secrets.scopes where login = 'app_service'")
+    await client.query("select app_secrets.grant_scope('app_service', '{gemini_api_key}', true, false)")
+    await client.query("select app_secrets.grant_scope('app_service', '{grok_api_key}', false, true)")
+    const rows = await as(
+      client,
+      'login',
+      `select value, status from public.get_business_secrets_batch(array['${A}', '${A}', '${A}']::uuid[], '{gemini_api_key,google_refresh_token,nothing}')`,
+    )
+    assert.deepEqual(rows, [
+      { value: 'plain-A-gemini', status: 'ok' },
+      { value: null, status: 'permission_denied' },
+      { value: null, status: 'unknown_secret' },
+    ])
+    const set = (values) =>
+      as(client, 'login', `select public.set_business_secrets('${A}', '${JSON.stringify(values)}')`)
+    assert.equal(await attempt(client, () => set({ grok_api_key: 'new' })), 'ok')
+    assert.equal(await attempt(client, () => set({ grok_api_key: 'newer', gemini_api_key: 'no' })), 'AS005')
+    const listed = await as(client, 'login', `select name, last4 from public.list_business_secrets('${A}')`)
+    assert.deepEqual(listed, [
+      { name: 'gemini_api_key', last4: 'mini' },
+      { name: 'grok_api_key', last4: null },
+    ])
+  },
+
+  async 'what a restore has granted opens nothing'(client) {
+    await client.query(`grant all on all tables in schema public to anon, authenticated;
+      grant all on all functions in schema public to anon, authenticated`)
+    // Without the notice of it, which refuses everybody: the refusal by who calls has to hold by itself.
+    await client.query(
+      `revoke all on function public.set_business_secrets(uuid, jsonb, jsonb, jsonb) from anon`,
+    )
+    for (const actor of ['anon', 'nobody']) {
+      for (const sql of [
+        `select public.get_business_secrets('${A}')`,
+        `select * from public.get_business_secrets_columns(array['${A}']::uuid[], '{gemini_api_key}', false)`,
+        `select * from public.list_business_secrets('${A}')`,
+        `select public.undo_business_secret('${A}', 'gemini_api_key')`,
+      ]) {
+        assert.equal(await attempt(client, () => as(client, actor, sql)), '42501', `${actor}: ${sql}`)
+      }
+      const rows = await as(client, actor, 'select * from public.business_secrets').catch(({ code }) => code)
+      assert.ok(rows === '42501' || rows.length === 0)
+    }
+  },
+
+  async 'functions that are open to anon serve nobody'(client) {
+    await client.query(
+      'grant execute on function public.set_business_secrets(uuid, jsonb, jsonb, jsonb) to anon',
+    )
+    const get = () => as(client, 'login', `select public.get_business_secrets('${A}')`)
+    assert.equal(await attempt(client, get), 'AS007')
   },
 
   async 'the service group is nobody, and in no other role'(client) {

@@ -9,7 +9,7 @@ export const listedGuards = () =>
   [...new Set(mutations.map(({ guard }) => guard))].filter((guard) => !unlisted.test(guard))
 
 const ours = (name) =>
-  `(n.nspname = 'app_secrets' or (n.nspname = 'public' and ${name} like '%business_secrets%'))`
+  `(n.nspname = 'app_secrets' or (n.nspname = 'public' and ${name} like '%business_secret%'))`
 const signature = "format('%s.%s(%s)', n.nspname, p.proname, pg_catalog.oidvectortypes(p.proargtypes))"
 const inNamespace = 'join pg_catalog.pg_namespace n on n.oid ='
 
@@ -47,7 +47,7 @@ export const guardsQuery = `
   union select format('owner of %s', r.name) from relation r where r.relkind <> 'S'
   union select 'owner of app_secrets'
   union select format('%s of %s', pg_catalog.split_part(o.option, '=', 1), r.name)
-    from relation r, pg_catalog.unnest(r.reloptions) as o(option)
+    from relation r, pg_catalog.unnest(r.reloptions) as o(option) where o.option like 'security%'
   union select format('check %s', k.conname) from pg_catalog.pg_constraint k
     join relation r on r.oid = k.conrelid where k.contype = 'c' and r.name = 'public.business_secrets'
   union select format('trigger %s', t.tgname) from pg_catalog.pg_trigger t

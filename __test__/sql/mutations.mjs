@@ -9,6 +9,9 @@ export const version = 5
 
 const table = 'public.business_secrets'
 const view = 'public.decrypted_business_secrets'
+const status = 'public.business_secret_status'
+const secretNames = 'public.business_secret_names'
+const readCells = 'app_secrets.read_cells(uuid[], text[], boolean, text[], name, timestamp without time zone)'
 const functions = functionsAt(version)
 const tables = [table, ...Object.keys(privateTables)]
 
@@ -137,9 +140,23 @@ export const grants = [
       [table, role, 'DELETE', `${table} delete ${actor}`],
       [view, role, 'SELECT', `${view} select ${actor}`],
       ['app_secrets.reveal(uuid, text, text)', role, 'EXECUTE', `${view} select ${actor}`],
+      [
+        'app_secrets.reveal_in_place(uuid, text, text)',
+        role,
+        'EXECUTE',
+        `app_secrets.reveal_in_place(uuid, text, text) privileges ${actor}`,
+      ],
+      [status, role, 'SELECT', `${status} select ${actor}`],
+      [status, role, 'UPDATE', `${status} update ${actor}`],
+      ['app_secrets.cell_status(uuid, text)', role, 'EXECUTE', `${status} select ${actor}`],
+      ['app_secrets.businesses_without_secrets()', role, 'EXECUTE', `${status} select ${actor}`],
+      [secretNames, role, 'SELECT', `${secretNames} select ${actor}`],
+      ['app_secrets.shown_names()', role, 'EXECUTE', `${secretNames} select ${actor}`],
     ]
   }),
-  ['app_secrets.accessible_business_ids()', 'authenticated', 'EXECUTE', `${table} select owner`],
+  [secretNames, 'app_secrets_service', 'SELECT', `${secretNames} select login`],
+  ['app_secrets.shown_names()', 'app_secrets_service', 'EXECUTE', `${secretNames} select login`],
+  ['app_secrets.current_business_ids()', 'authenticated', 'EXECUTE', `${table} select owner`],
   ...Object.keys(functions)
     .filter((name) => name.startsWith('public.'))
     .flatMap((name) => [
@@ -159,13 +176,15 @@ const granted = (object, role, privilege) =>
   grants.some(([o, r, p]) => o === object && r === role && p === privilege.toUpperCase())
 
 const widenable = [
-  ...[...tables, view].map((name) => [
+  ...[...tables, view, status, secretNames].map((name) => [
     'table',
     name,
     ['select', 'insert', 'update', 'delete', 'truncate', 'references', 'trigger'],
   ]),
   ...Object.keys(functions).map((name) => ['function', name, ['execute']]),
   ['sequence', 'app_secrets.audit_log_id_seq', ['usage', 'select', 'update']],
+  ['sequence', 'app_secrets.dropped_objects_id_seq', ['usage', 'select', 'update']],
+  ['sequence', 'app_secrets.versions', ['usage', 'select', 'update']],
   ['schema', 'app_secrets', ['usage', 'create']],
 ]
 
@@ -202,7 +221,7 @@ const onFunctions = Object.entries(functions).flatMap(([name, runsAs]) => [
     guard: `search_path of ${name}`,
     name: 'reset',
     sql: `alter function ${name} reset search_path`,
-    caughtBy: 'every function pins an empty search_path',
+    caughtBy: 'every function puts the temporary schema last in its search_path',
   },
   {
     guard: `security of ${name}`,
@@ -219,7 +238,7 @@ const onFunctions = Object.entries(functions).flatMap(([name, runsAs]) => [
 ])
 
 const onOwners = [
-  ...[...tables, view].map((name) => ({
+  ...[...tables, view, status, secretNames].map((name) => ({
     guard: `owner of ${name}`,
     name: 'a role of the Data API',
     sql: `alter table ${name} owner to authenticated`,
@@ -233,20 +252,21 @@ const onOwners = [
   },
 ]
 
-const onView = [
-  {
-    guard: `security_invoker of ${view}`,
+const onView = [view, status, secretNames].flatMap((name) =>
+  ['security_invoker', 'security_barrier'].map((option) => ({
+    guard: `${option} of ${name}`,
     name: 'off',
-    sql: `alter view ${view} set (security_invoker = false)`,
-    caughtBy: `${view} select other`,
-  },
-  {
-    guard: `security_barrier of ${view}`,
-    name: 'off',
-    sql: `alter view ${view} reset (security_barrier)`,
-    caughtBy: 'the view runs as its caller, behind a barrier',
-  },
-]
+    sql: `alter view ${name} reset (${option})`,
+    caughtBy: 'the views run as their callers, behind a barrier',
+  })),
+)
+
+const onOpenView = {
+  guard: `security_invoker of ${view}`,
+  name: 'off, as its readers see it',
+  sql: `alter view ${view} set (security_invoker = false)`,
+  caughtBy: `${view} select other`,
+}
 
 const onChecks = [
   'gemini_api_key',
@@ -326,48 +346,79 @@ const onBodies = [
   {
     guard: 'body of read_cells',
     name: 'opens any reference',
-    sql: rewrite(
-      'app_secrets.read_cells(uuid[], text[])',
-      "and d.name = 'business_secrets/' || r.business_id || '/' || r.name",
-      '',
-    ),
+    sql: rewrite(readCells, "and d.name = 'business_secrets/' || r.business_id || '/' || r.name", ''),
     caughtBy: 'a planted reference to another cell reveals nothing through the RPC',
   },
-  {
-    guard: 'body of read_cells',
-    name: 'lets the caller say what a uuid is',
-    sql: rewrite('app_secrets.read_cells(uuid[], text[])', 'c.stored::pg_catalog.uuid', 'c.stored::uuid'),
-    caughtBy: "a caller's temporary types run with nobody else's rights",
-  },
-  {
-    guard: 'body of set_business_secrets',
-    name: 'lets the caller say what a timestamptz is',
-    sql: rewrite(
-      'public.set_business_secrets(uuid, jsonb, jsonb)',
-      'v_at pg_catalog.timestamptz',
-      'v_at timestamptz',
-    ),
-    caughtBy: "a caller's temporary types run with nobody else's rights",
-  },
-  {
-    guard: 'body of mirror_to_legacy',
-    name: 'lets the caller say what a uuid is',
-    sql: rewrite('app_secrets.mirror_to_legacy()', 'pg_catalog.uuid', 'uuid'),
-    caughtBy: 'no function body names a type without its schema',
-  },
-  {
-    guard: 'body of seal',
-    name: "lets the caller's types into Vault",
-    sql: rewrite('app_secrets.seal(uuid, text, text)', 'pg_catalog.pg_my_temp_schema() <> 0', 'false'),
-    caughtBy: "a caller's temporary types run with nobody else's rights",
-  },
+  ...[
+    [
+      'app_secrets.scope_of_caller(boolean)',
+      'gives a login without a scope everything',
+      "when names is null then '{}'",
+      'when names is null then null',
+      'a login without a scope reads and writes nothing',
+    ],
+    [
+      'app_secrets.scope_of_caller(boolean)',
+      'takes every name for all of them',
+      "when '*' = any (names) then null",
+      'when true then null',
+      'a login reads and writes the names of its scope and no others',
+    ],
+    [
+      'app_secrets.scope_of_caller(boolean)',
+      'leaves it to grants who may call',
+      "not pg_has_role(caller, 'app_secrets_service', 'member')",
+      'false',
+      'what a restore has granted opens nothing',
+    ],
+    [
+      'app_secrets.scope_of_caller(boolean)',
+      'does not notice a restore',
+      'if has_function_privilege(',
+      'if false and has_function_privilege(',
+      'functions that are open to anon serve nobody',
+    ],
+    [
+      'app_secrets.scope_of_caller(boolean)',
+      "lets the caller's types in",
+      'pg_my_temp_schema() <> 0',
+      'false',
+      "a caller's temporary types run with nobody else's rights",
+    ],
+    [
+      'app_secrets.current_business_ids()',
+      "lets the user's types in",
+      'pg_my_temp_schema() <> 0',
+      'false',
+      "a user's temporary types run with nobody else's rights",
+    ],
+    [
+      'app_secrets.reveal(uuid, text, text)',
+      "lets the caller's types into Vault",
+      'pg_my_temp_schema() <> 0',
+      'false',
+      "the platform's role's temporary types run with nobody else's rights",
+    ],
+    [
+      readCells,
+      'reads outside the scope',
+      'and (p_scope is null or r.name = any (p_scope))',
+      '',
+      'a login reads and writes the names of its scope and no others',
+    ],
+  ].map(([signature, name, from, to, caughtBy]) => ({
+    guard: `body of ${signature.split('.')[1].split('(')[0]}`,
+    name,
+    sql: rewrite(signature, from, to),
+    caughtBy,
+  })),
   {
     guard: 'body of seal_row',
     name: 'takes any reference for its own',
     sql: rewrite(
       'app_secrets.seal_row()',
-      "s.name = 'business_secrets/' || new.business_id || '/' || c.name",
-      'true',
+      'r.vault_id = v_value::uuid and r.business_id = new.business_id and r.name = v_name',
+      'r.vault_id = v_value::uuid',
     ),
     caughtBy: 'a reference to another cell is stored as text',
   },
@@ -376,8 +427,8 @@ const onBodies = [
     name: 'takes whatever looks like a reference for one',
     sql: rewrite(
       'app_secrets.seal_row()',
-      'if v_name = any (v_own) then',
-      'if v_name = any (v_own) or v_value ~ c_reference then',
+      "if v_role = 'current' then",
+      "if v_role = 'current' or v_role is null then",
     ),
     caughtBy: 'a reference to another cell is stored as text',
   },
@@ -423,6 +474,7 @@ export const mutations = [
   ...onFunctions,
   ...onOwners,
   ...onView,
+  onOpenView,
   ...onChecks,
   ...onTriggers,
   ...onBodies,

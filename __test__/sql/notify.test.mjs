@@ -8,6 +8,7 @@ import {
   addBusiness,
   insertSecrets,
   names,
+  rawVersions,
   sealedNames,
   set,
   updateLegacy,
@@ -25,24 +26,24 @@ onEachMajor('notifications', async (t, major) => {
 
   await claim('a write from either side sends one, with the versions that it made', async () => {
     const id = await addBusiness(db, { gemini_api_key: 'one' })
-    assert.deepEqual(await heard.next(), [{ business_id: id, versions: { gemini_api_key: 1 } }])
+    const now = async (...names) => {
+      const versions = await rawVersions(db, id)
+      return Object.fromEntries(names.map((name) => [name, versions[name]]))
+    }
+    assert.deepEqual(await heard.next(), [{ business_id: id, versions: await now('gemini_api_key') }])
     await updateSecrets(db, id, { gemini_api_key: 'two', grok_api_key: 'three' })
-    assert.deepEqual((await heard.next()).flatMap(({ versions }) => Object.entries(versions)).sort(), [
-      ['gemini_api_key', 2],
-      ['grok_api_key', 1],
-    ])
+    const told = Object.assign({}, ...(await heard.next()).map(({ versions }) => versions))
+    assert.deepEqual(told, await now('gemini_api_key', 'grok_api_key'))
     await set(db, id, { gemini_api_key: null })
-    assert.deepEqual(await heard.next(), [{ business_id: id, versions: { gemini_api_key: 3 } }])
+    assert.deepEqual(await heard.next(), [{ business_id: id, versions: await now('gemini_api_key') }])
     await updateLegacy(db, id, { grok_api_key: 'four' })
-    assert.deepEqual(await heard.next(), [{ business_id: id, versions: { grok_api_key: 2 } }])
+    assert.deepEqual(await heard.next(), [{ business_id: id, versions: await now('grok_api_key') }])
   })
 
   await claim('the two columns of metadata are told of as well', async () => {
     const id = await addBusiness(db)
     await set(db, id, { google_token_expiry: '2026-01-31T12:00:00Z', google_drive_folder_id: 'folder' })
-    assert.deepEqual(await heard.next(), [
-      { business_id: id, versions: { google_token_expiry: 1, google_drive_folder_id: 1 } },
-    ])
+    assert.deepEqual(await heard.next(), [{ business_id: id, versions: await rawVersions(db, id) }])
   })
 
   await claim('nothing is sent for equal values, other columns, and what is rolled back', async () => {
@@ -62,13 +63,14 @@ onEachMajor('notifications', async (t, major) => {
     for (const id of [row, business])
       await insertSecrets(db, id, { gemini_api_key: 'one', google_access_token: 'two' })
     await heard.next()
+    const before = { [row]: await rawVersions(db, row), [business]: await rawVersions(db, business) }
     await db.query('delete from public.business_secrets where business_id = $1', [row])
     await db.query('delete from public.businesses where id = $1', [business])
     const told = await heard.next()
-    const gone = { gemini_api_key: 2, google_access_token: 2 }
     for (const id of [row, business]) {
       const merged = Object.assign({}, ...told.filter((n) => n.business_id === id).map((n) => n.versions))
-      assert.deepEqual(merged, gone)
+      assert.deepEqual(Object.keys(merged).sort(), ['gemini_api_key', 'google_access_token'])
+      for (const [name, version] of Object.entries(merged)) assert.ok(version > before[id][name])
     }
   })
 
@@ -87,6 +89,18 @@ onEachMajor('notifications', async (t, major) => {
     )
     const told = await heard.next()
     assert.deepEqual(told.map(({ business_id }) => business_id).sort(), [...ids].sort())
+  })
+
+  await claim('of more names than a payload holds it says that everything may have changed', async () => {
+    const id = await addBusiness(db)
+    const long = (i) => `a_name_as_long_as_names_may_be_and_then_some_${String(i).padStart(3, '0')}`
+    await db.query(
+      `insert into app_secrets.secret_versions (business_id, name, version, is_set, updated_at, updated_by, transaction_id)
+       select $1, u.name, 1, true, now(), 'test', pg_current_xact_id() from unnest($2::text[]) as u(name)`,
+      [id, Array.from({ length: 200 }, (_, i) => long(i))],
+    )
+    assert.deepEqual(await heard.next(), [{ business_id: id, versions: null }])
+    await db.query('delete from app_secrets.secret_versions where business_id = $1', [id])
   })
 
   await claim(

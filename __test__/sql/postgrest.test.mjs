@@ -42,6 +42,14 @@ async function scene(t, major) {
       }
     },
 
+    version: async (business, name) =>
+      (
+        await rows(
+          'select version::integer as version from app_secrets.secret_versions where business_id = $1 and name = $2',
+          [business, name],
+        )
+      )[0]?.version ?? 0,
+
     plaintext: async (business) =>
       (await rows(`select * from public.${view} where business_id = $1`, [business]))[0],
 
@@ -64,7 +72,8 @@ async function scene(t, major) {
         )
         select c.name as cell, v.name as vault
         from cell c
-        full join (select * from vault.secrets s where s.name like 'business\\_secrets/%') v
+        full join (
+          select * from vault.secrets s where s.name like 'business\\_secrets/%' and s.name not like '%/previous') v
           on v.id::text = c.reference and v.name = c.name
         where c.name is null or v.name is null`,
         [secretColumns],
@@ -377,6 +386,16 @@ claim('nobody writes through the view', async (it) => {
 })
 
 const scalar = { scalar: true }
+const rpcSet = (version) =>
+  requests.rpc(
+    'set_business_secrets',
+    {
+      p_business_id: A,
+      p_values: { gemini_api_key: 'rpc', grok_api_key: null },
+      p_expected: { gemini_api_key: version },
+    },
+    scalar,
+  )
 const rpcs = {
   get: requests.rpc('get_business_secrets', { p_business_id: A, p_names: ['gemini_api_key'] }, scalar),
   getAll: requests.rpc('get_business_secrets', { p_business_id: A }, scalar),
@@ -384,15 +403,8 @@ const rpcs = {
     p_business_ids: [A, D],
     p_names: ['gemini_api_key', 'grok_api_key'],
   }),
-  set: requests.rpc(
-    'set_business_secrets',
-    {
-      p_business_id: A,
-      p_values: { gemini_api_key: 'rpc', grok_api_key: null },
-      p_expected: { gemini_api_key: 1 },
-    },
-    scalar,
-  ),
+  // Of a version that nobody has.
+  set: rpcSet(1e15),
   list: requests.rpc('list_business_secrets', { p_business_id: A }),
 }
 
@@ -400,10 +412,11 @@ claim('service_role calls the RPC', async (it) => {
   assert.deepEqual((await it.send('service', rpcs.get)).body, { gemini_api_key: 'plain-A-gemini' })
   assert.equal(Object.keys((await it.send('service', rpcs.getAll)).body).length, 12)
   assert.deepEqual((await it.send('service', rpcs.batch)).body, [
-    { ord: 1, value: 'plain-A-gemini', version: 1, status: 'ok' },
+    { ord: 1, value: 'plain-A-gemini', version: await it.version(A, 'gemini_api_key'), status: 'ok' },
     { ord: 2, value: null, version: 0, status: 'not_set' },
   ])
-  assert.deepEqual((await it.send('service', rpcs.set)).body, { gemini_api_key: 2, grok_api_key: 0 })
+  const { body: written } = await it.send('service', rpcSet(await it.version(A, 'gemini_api_key')))
+  assert.deepEqual(written, { gemini_api_key: await it.version(A, 'gemini_api_key'), grok_api_key: 0 })
   await refused(it, 'service', rpcs.set, 'AS004')
   assert.equal((await it.send('service', rpcs.list)).body.length, 12)
   assert.equal((await it.plaintext(A)).gemini_api_key, 'rpc')

@@ -18,10 +18,14 @@ import {
   versions,
 } from '../support/secrets.mjs'
 
-const vaultRows = (db, id) =>
+/** The rows of Vault under a business's names: all, or those that are registered in a role. */
+const vaultRows = (db, id, role = null) =>
   db.query(
-    "select id, secret from vault.secrets where name like 'business\\_secrets/' || $1 || '/%' order by name",
-    [id],
+    `select s.id, s.secret from vault.secrets s
+     where s.name like 'business\\_secrets/' || $1 || '/%' and ($2::text is null or exists (
+       select from app_secrets.vault_rows r where r.vault_id = s.id and r.role = $2))
+     order by s.name`,
+    [id, role],
   )
 
 onEachMajor('sealing', async (t, major) => {
@@ -99,7 +103,8 @@ onEachMajor('sealing', async (t, major) => {
       })
       await updateSecrets(db, id, { gemini_api_key: nothing, google_access_token: nothing })
       assert.deepEqual(await clear(db, id), { grok_api_key: 'stays' })
-      assert.equal((await vaultRows(db, id)).length, 1)
+      assert.equal((await vaultRows(db, id, 'current')).length, 1)
+      assert.equal((await vaultRows(db, id, 'previous')).length, 2)
       assert.equal((await versions(db, id)).gemini_api_key, 2)
     }
   })
@@ -117,17 +122,29 @@ onEachMajor('sealing', async (t, major) => {
     assert.deepEqual(await clear(db, id), { gemini_api_key: 'a  b', google_drive_folder_id: 'f g' })
   })
 
-  await claim('deleting the row, or its business, leaves nothing in Vault', async () => {
-    for (const [table, key] of [
-      ['business_secrets', 'business_id'],
-      ['businesses', 'id'],
-    ]) {
+  await claim(
+    'deleting the row leaves in Vault what can be put back, and deleting the business nothing',
+    async () => {
       const id = await addBusiness(db)
       await insertSecrets(db, id, { gemini_api_key: 'one', google_access_token: 'two' })
-      await db.query(`delete from public.${table} where ${key} = $1`, [id])
+      await db.query('delete from public.business_secrets where business_id = $1', [id])
       assert.equal(await stored(db, id), null)
+      assert.deepEqual(await vaultRows(db, id, 'current'), [])
+      assert.equal((await vaultRows(db, id, 'previous')).length, 2)
+      await db.query('delete from public.businesses where id = $1', [id])
       assert.deepEqual(await vaultRows(db, id), [])
-    }
+    },
+  )
+
+  await claim('where no earlier value is kept, deleting the row leaves nothing in Vault', async () => {
+    await db.query("update app_secrets.settings set keep_previous = '0'")
+    const id = await addBusiness(db)
+    await insertSecrets(db, id, { gemini_api_key: 'one', google_access_token: 'two' })
+    await updateSecrets(db, id, { gemini_api_key: 'three' })
+    assert.deepEqual(await vaultRows(db, id, 'previous'), [])
+    await db.query('delete from public.business_secrets where business_id = $1', [id])
+    assert.deepEqual(await vaultRows(db, id), [])
+    await db.query("update app_secrets.settings set keep_previous = '7 days'")
   })
 
   await claim('a row that is deleted and inserted again in one transaction is sealed again', async () => {
@@ -211,14 +228,22 @@ onEachMajor('sealing', async (t, major) => {
     },
   )
 
-  await claim("a cell's own reference from before it was cleared is only text", async () => {
-    const id = await addBusiness(db)
-    await insertSecrets(db, id, { gemini_api_key: 'one' })
-    const { gemini_api_key: old } = await stored(db, id)
-    await updateSecrets(db, id, { gemini_api_key: null })
-    await updateSecrets(db, id, { gemini_api_key: old })
-    assert.deepEqual(await clear(db, id), { gemini_api_key: old })
-  })
+  await claim(
+    "a cell's own reference from before it was cleared is refused, since the cell has changed since",
+    async () => {
+      const id = await addBusiness(db)
+      await insertSecrets(db, id, { gemini_api_key: 'one' })
+      const { gemini_api_key: old } = await stored(db, id)
+      await updateSecrets(db, id, { gemini_api_key: null })
+      await assert.rejects(updateSecrets(db, id, { gemini_api_key: old }), {
+        code: 'AS002',
+        message: /has changed since it was read/,
+      })
+      await updateSecrets(db, id, { gemini_api_key: 'two' })
+      await assert.rejects(updateSecrets(db, id, { gemini_api_key: old }), { code: 'AS002' })
+      assert.deepEqual(await clear(db, id), { gemini_api_key: 'two' })
+    },
+  )
 
   await claim('a row cannot be moved to another business', async () => {
     const [from, to] = [await addBusiness(db), await addBusiness(db)]

@@ -195,7 +195,7 @@ onEachMajor('sync', async (t, major) => {
   })
 
   await claim(
-    'a write of keys holds up no other update of businesses, only other writes of keys',
+    'a write of keys holds up no other write, keys of other businesses included, and an insert without keys holds up nothing',
     async () => {
       const [first, second] = [await addBusiness(db), await addBusiness(db)]
       const [holder, other] = [await db.connect(), await db.connect()]
@@ -204,11 +204,18 @@ onEachMajor('sync', async (t, major) => {
       await other.query("set lock_timeout = '50ms'")
       await other.query("update public.businesses set name = 'not held up' where id = $1", [second])
       await other.query('select from public.decrypted_business_secrets')
-      const key = other.query("update public.businesses set gemini_api_key = 'held up' where id = $1", [
-        second,
-      ])
-      await assert.rejects(key, { code: '55P03' })
+      await other.query("update public.businesses set gemini_api_key = 'not held up' where id = $1", [second])
+      await set(db, second, { grok_api_key: 'nor this' })
+      const own = other.query("update public.businesses set name = 'held up' where id = $1", [first])
+      await assert.rejects(own, { code: '55P03' })
       await holder.query('commit')
+
+      await holder.query('begin')
+      await holder.query("insert into public.businesses (name) values ('a sign-up')")
+      await other.query("insert into public.businesses (name, gemini_api_key) values ('another', 'key')")
+      await other.query("delete from public.businesses where name = 'another'")
+      await set(db, second, { gemini_api_key: 'new' })
+      await holder.query('rollback')
       for (const client of [holder, other]) await db.disconnect(client)
     },
   )

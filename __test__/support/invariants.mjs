@@ -34,7 +34,7 @@ where c.sealed and c.stored is not null and not exists (
 union all
 select 'registered without a row in Vault', r.business_id || '/' || r.name
 from app_secrets.vault_rows r
-where r.role <> 'former' and not exists (select from vault.secrets v where v.id = r.vault_id)
+where r.role = 'previous' and not exists (select from vault.secrets v where v.id = r.vault_id)
 union all
 select 'dangling reference', c.vault_name
 from cells c

@@ -80,32 +80,71 @@ async function readRow(db, relation, key, id) {
   )
 }
 
-/** {name: version} of every cell that was ever written. */
-export async function versions(db, id) {
+/**
+ * Versions come from one sequence, so their numbers depend on everything that ran before. What tests say of them is which change of
+ * its cell each is, from 1; 0 is a cell that was never written. The audit has one row for each change.
+ */
+async function changes(db, ids) {
   const rows = await db.query(
-    'select name, version::integer from app_secrets.secret_versions where business_id = $1 order by name',
+    `select business_id as id, name, version::integer, row_number() over (partition by business_id, name order by version)::integer as nth
+     from app_secrets.audit_log where business_id = any ($1)`,
+    [ids],
+  )
+  const nth = new Map(rows.map(({ id, name, version, nth }) => [`${id} ${name} ${version}`, nth]))
+  const versions = new Map(rows.map(({ id, name, version, nth }) => [`${id} ${name} ${nth}`, version]))
+  return {
+    nth: (id, name, version) =>
+      version === 0 ? 0 : (nth.get(`${id} ${name} ${version}`) ?? `${version}, not audited`),
+    // One that is not there yet stays what it is: a version that nobody has.
+    version: (id, name, which) =>
+      which === 0 ? 0 : (versions.get(`${id} ${name} ${which}`) ?? 1e15 + which),
+  }
+}
+
+/** {name: version} of every cell that was ever written, in the database's own numbers. */
+export async function rawVersions(db, id) {
+  const rows = await db.query(
+    'select name, version::integer from app_secrets.secret_versions where business_id = $1',
     [id],
   )
   return Object.fromEntries(rows.map(({ name, version }) => [name, version]))
 }
 
+/** {name: which change} of every cell that was ever written. */
+export async function versions(db, id) {
+  const rows = await db.query(
+    'select name, version::integer from app_secrets.secret_versions where business_id = $1 order by name',
+    [id],
+  )
+  const { nth } = await changes(db, [id])
+  return Object.fromEntries(rows.map(({ name, version }) => [name, nth(id, name, version)]))
+}
+
 /** What the audit says happened to a business, oldest first: `gemini_api_key set 1 sealed`. */
 export async function history(db, id) {
   const rows = await db.query(
-    `select concat_ws(' ', name, action, version, origin) as line
-     from app_secrets.audit_log where business_id = $1 order by id`,
+    'select name, action, version::integer, origin from app_secrets.audit_log where business_id = $1 order by id',
     [id],
   )
-  return rows.map(({ line }) => line)
+  const { nth } = await changes(db, [id])
+  return rows.map(
+    ({ name, action, version, origin }) => `${name} ${action} ${nth(id, name, version)} ${origin}`,
+  )
 }
 
+/** Writes; `expected` says of each name which change was read. Gives which change each now is. */
 export async function set(db, id, values, expected = null, role = 'app_service') {
+  const { version } = expected ? await changes(db, [id]) : {}
+  const guards =
+    expected &&
+    Object.fromEntries(Object.entries(expected).map(([name, which]) => [name, version(id, name, which)]))
   const { result } = await db.one(
     'select public.set_business_secrets($1, $2, $3) as result',
-    [id, JSON.stringify(values), expected && JSON.stringify(expected)],
+    [id, JSON.stringify(values), guards && JSON.stringify(guards)],
     role,
   )
-  return result
+  const { nth } = await changes(db, [id])
+  return Object.fromEntries(Object.entries(result).map(([name, version]) => [name, nth(id, name, version)]))
 }
 
 export async function get(db, id, wanted = null, role = 'app_service') {
@@ -113,12 +152,17 @@ export async function get(db, id, wanted = null, role = 'app_service') {
   return result
 }
 
-/** `[status, value, version]` of each element. */
+/** `[status, value, which change]` of each element. */
 export async function batch(db, ids, wanted, role = 'app_service') {
   const rows = await db.query(
     'select ord, value, version::integer, status from public.get_business_secrets_batch($1, $2)',
     [ids, wanted],
     role,
   )
-  return rows.map(({ status, value, version }) => [status, value, version])
+  const { nth } = await changes(db, ids.filter(Boolean))
+  return rows.map(({ ord, status, value, version }) => [
+    status,
+    value,
+    nth(ids[ord - 1], wanted[ord - 1], version),
+  ])
 }

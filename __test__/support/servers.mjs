@@ -3,18 +3,24 @@
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { scramVerifier } from '../../dev/credentials.mjs'
+import { adoptServer } from '../../dev/external.mjs'
 import { startPostgres } from '../../dev/postgres.mjs'
 import { legacyApp, legacyData } from './legacy-app.mjs'
 import { migration } from './migrations.mjs'
 
 export const majors = [15, 17, 18]
+const external = 'APP_SECRETS_TEST_POSTGRES'
 export const environment = 'APP_SECRETS_TEST_CLUSTERS'
 
 const SERVICE = 'app_service'
 const TEMPLATE_LOCK = 715_001
 
-/** Starts a server and describes it so that another process can use it: `{ description, stop }`. */
+/**
+ * Starts a server and describes it so that another process can use it: `{ description, stop }`. Where no packaged server
+ * runs, APP_SECRETS_TEST_POSTGRES names one (see dev/external.mjs), of which no data folder and no log are known.
+ */
 export async function startCluster(major, options = {}) {
+  if (process.env[external] && !Object.keys(options).length) return adoptedCluster(major)
   const server = await startPostgres({ major, ...options })
   const service = new URL(server.urlFor('postgres'))
   service.username = SERVICE
@@ -31,6 +37,18 @@ export async function startCluster(major, options = {}) {
     },
   }
   return { description, server, stop: () => server.stop() }
+}
+
+async function adoptedCluster(major) {
+  const server = await adoptServer(process.env[external])
+  if (server.major !== major) {
+    throw new Error(`PostgreSQL ${major} is wanted, and ${external} names one of ${server.major}`)
+  }
+  const urls = ['supabase_admin', 'postgres', 'authenticator', SERVICE].map((role) => [
+    role,
+    server.urlFor(role),
+  ])
+  return { description: { major, urls: Object.fromEntries(urls) }, server, stop: async () => {} }
 }
 
 export class TestCluster {

@@ -1,102 +1,50 @@
-// One list of secrets: in Rust, in the addon, in the types and in the database.
+// One list of secrets: in the database. What else names them goes by it: the types, the fake, the tests.
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
-import { openClient, refuses, root } from '../support/addon.mjs'
-import { freshDatabase, onEachMajor } from '../support/cluster.mjs'
+import { test } from 'node:test'
+import { openClient, root } from '../support/addon.mjs'
+import { freshDatabase } from '../support/cluster.mjs'
 import { addBusiness, legacyNames, names, sealedNames } from '../support/secrets.mjs'
 
-const source = readFileSync(join(root, 'src/catalogue.rs'), 'utf8')
-const entries = [
-  ...source.matchAll(/^\s+\w+ = "(\w+)", "[^"]+", sealed: (true|false), legacy: (true|false),/gm),
-].map(([, name, sealed, legacy]) => ({ name, sealed: sealed === 'true', legacy: legacy === 'true' }))
+const { createFakeSecrets } = createRequire(import.meta.url)('../../lib/testing.js')
 
-onEachMajor('the catalogue', async (t, major) => {
-  const db = await freshDatabase(t, major)
+test('the default catalogue', async (t) => {
+  const db = await freshDatabase(t, 17)
   const id = await addBusiness(db)
-  const client = await openClient(t, db)
-
-  await t.test('of the source is the one that the addon has', async () => {
-    const { message } = await refuses(() => client.get(id, 'no such name'), 'UNKNOWN_SECRET')
-    assert.deepEqual(
-      message.split('the names are ')[1].split(', '),
-      entries.map(({ name }) => name),
-    )
-  })
+  const entries = await db.query(
+    'select name, label, sealed, legacy_column from app_secrets.catalogue order by position',
+  )
+  const known = entries.map(({ name }) => name)
 
   await t.test('is the union of the types', () => {
-    const [, union] = readFileSync(join(root, 'index.d.ts'), 'utf8').match(/export type SecretName = (.*)/)
+    const text = readFileSync(join(root, 'index.d.ts'), 'utf8')
+    const [, union] = text.match(/export type DefaultSecretName =(.*?)\n\n/s)
     assert.deepEqual(
-      union.split(' | ').map((name) => name.slice(1, -1)),
-      entries.map(({ name }) => name),
-    )
-  })
-
-  await t.test("is the database's own list, in its order", async () => {
-    const { names: known } = await db.one('select app_secrets.secret_names() as names')
-    assert.deepEqual(
-      known,
-      entries.map(({ name }) => name),
-    )
-    assert.deepEqual(
-      (await client.list(id)).map(({ name }) => name),
+      [...union.matchAll(/'(\w+)'/g)].map(([, name]) => name),
       known,
     )
   })
 
-  await t.test('is the columns of the table and of the view', async () => {
-    for (const relation of ['business_secrets', 'decrypted_business_secrets']) {
-      const rows = await db.query(
-        `select attname as name from pg_catalog.pg_attribute
-         where attrelid = ('public.' || $1)::regclass and attnum > 0 and not attisdropped`,
-        [relation],
-      )
-      const columns = rows
-        .map(({ name }) => name)
-        .filter((name) => !['business_id', 'updated_at'].includes(name))
-      assert.deepEqual(columns.sort(), entries.map(({ name }) => name).sort())
-    }
-  })
-
-  await t.test('says which columns of businesses held plaintext', async () => {
-    const rows = await db.query(
-      `select attname as name from pg_catalog.pg_attribute
-       where attrelid = 'public.businesses'::regclass and attname ~ '_(api|access|secret)_key$' and not attisdropped`,
-    )
-    const legacy = entries.filter((entry) => entry.legacy).map(({ name }) => name)
-    assert.deepEqual(rows.map(({ name }) => name).sort(), legacy.sort())
-  })
-
-  await t.test('says which cells Vault seals', async () => {
-    const own = await addBusiness(db)
-    for (const { name } of entries) {
-      await client.set(
-        own,
-        name,
-        name === 'google_token_expiry' ? '2031-01-31T12:00:00Z' : 'a value to be found',
-      )
-    }
-    const sealed = await db.query(
-      "select split_part(name, '/', 3) as name from vault.secrets where name like 'business\\_secrets/' || $1 || '/%'",
-      [own],
-    )
-    const wanted = entries.filter((entry) => entry.sealed).map(({ name }) => name)
-    assert.deepEqual(sealed.map(({ name }) => name).sort(), wanted.sort())
+  await t.test('is what a client lists, and what the fake has', async () => {
+    const shown = (list) => list.map(({ name, label, sealed }) => ({ name, label, sealed }))
+    const wanted = entries.map(({ name, label, sealed }) => ({ name, label, sealed }))
+    assert.deepEqual(shown(await (await openClient(t, db)).list(id)), wanted)
+    assert.deepEqual(shown(await createFakeSecrets().list(id)), wanted)
   })
 
   await t.test('is what the tests go by', () => {
-    assert.deepEqual(
-      names,
-      entries.map(({ name }) => name),
-    )
+    assert.deepEqual(names, known)
+    const of = (filter) => entries.filter(filter).map(({ name }) => name)
     assert.deepEqual(
       sealedNames,
-      entries.filter((entry) => entry.sealed).map(({ name }) => name),
+      of(({ sealed }) => sealed),
     )
     assert.deepEqual(
       legacyNames,
-      entries.filter((entry) => entry.legacy).map(({ name }) => name),
+      of(({ legacy_column }) => legacy_column !== null),
     )
   })
 })

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::help;
+use super::logins::{Access, Login};
+use super::names::{Init, Names, Types};
 
 /// Moves each business's API keys into Supabase Vault, and looks after them there.
 #[derive(Debug, Parser)]
@@ -20,7 +22,7 @@ pub(crate) struct Arguments {
     pub(crate) connection: Connection,
 
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Option<Command>,
 }
 
 /// How to reach the database.
@@ -42,6 +44,10 @@ pub(crate) struct Connection {
     /// How long to wait for a connection, and for an answer to list, get, set, unset and import
     #[arg(long, global = true, value_name = "MS")]
     pub(crate) timeout_ms: Option<u32>,
+
+    /// Who the history names for a change, at most 128 bytes; the system's user unless given
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) actor: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -56,8 +62,8 @@ pub(crate) enum Command {
 
     /// Apply 002 to 004, or drop the plaintext with --drop-legacy
     ///
-    /// Safe on a live system: locks are held for milliseconds, and a lock that is not to be had within a second is
-    /// tried for again later. The backfill commits batch by batch. Stopped or killed at any point, it goes on where it
+    /// Safe on a live system: locks are held for milliseconds, and where another session holds one for longer than a
+    /// second, the step is undone and tried again later. The backfill commits batch by batch. Stopped or killed at any point, it goes on where it
     /// was. Two at once is fine too: one works, the other waits.
     #[command(after_help = help::MIGRATE)]
     Migrate(Migrate),
@@ -125,9 +131,17 @@ pub(crate) enum Command {
 
     /// Set several secrets of a business from a .env file, all or none
     ///
-    /// Maps variables to names (GEMINI_API_KEY, XAI_API_KEY, ANTHROPIC_API_KEY, …), shows a masked plan, and asks.
+    /// Maps variables to names (GEMINI_API_KEY, XAI_API_KEY, ANTHROPIC_API_KEY, …), shows a masked plan, and asks. Lines
+    /// that readers of such files understand differently are refused with their number.
     #[command(after_help = help::IMPORT)]
     Import(Import),
+
+    /// Run a command with a business's secrets in its environment
+    ///
+    /// Each secret that is set goes into the variable of its name in upper case (GEMINI_API_KEY), or into the one that
+    /// --map gives it. The command, all that it starts, and whoever may look at its process can read them.
+    #[command(after_help = help::RUN)]
+    Run(Run),
 
     /// Show who changed what, newest first
     #[command(after_help = help::HISTORY)]
@@ -142,9 +156,43 @@ pub(crate) enum Command {
         limit: u32,
     },
 
-    /// Print a completion script for a shell
+    /// List, add and retire secrets: which ones there are is data in the database
+    #[command(after_help = help::NAMES)]
+    Names {
+        #[command(subcommand)]
+        command: Names,
+    },
+
+    /// Write the database's names as TypeScript, for completion and checks
+    #[command(after_help = help::TYPES)]
+    Types(Types),
+
+    /// Look at a database and propose app-secrets.json: whose rows own secrets, who may access them, and which there are
+    ///
+    /// Changes nothing in the database. `migrate` reads the file once; from then on the database knows.
+    #[command(after_help = help::INIT)]
+    Init(Init),
+
+    /// Add, list and remove the logins of services
+    #[command(after_help = help::LOGIN)]
+    Login {
+        #[command(subcommand)]
+        command: Login,
+    },
+
+    /// Show who read which secrets of a business, by login and day, newest first
+    ///
+    /// The database keeps the last minute of each day, and in how many minutes there was a read. What a cache serves is no
+    /// read; neither a standby nor a transaction that is read-only or rolled back leaves a mark.
+    #[command(after_help = help::ACCESS)]
+    Access(Access),
+
+    /// Print a completion script for a shell: bash, elvish, fish, powershell or zsh
     #[command(after_help = help::COMPLETIONS)]
-    Completions { shell: clap_complete::Shell },
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
 }
 
 /// How batches and locks are paced.
@@ -233,18 +281,52 @@ pub(crate) struct Set {
 
 #[derive(Debug, Args)]
 pub(crate) struct Import {
-    /// The .env file; - is stdin
-    pub(crate) file: PathBuf,
+    /// businesses.id; the file, where --business names the business
+    #[arg(value_name = "BUSINESS")]
+    pub(crate) first: String,
 
-    /// businesses.id
-    #[arg(long, value_name = "ID")]
-    pub(crate) business: String,
+    /// The .env file; - is stdin
+    #[arg(value_name = "FILE", required_unless_present = "business", conflicts_with = "business")]
+    pub(crate) second: Option<String>,
+
+    /// The business, instead of before the file
+    #[arg(long, value_name = "ID", hide_short_help = true)]
+    pub(crate) business: Option<String>,
 
     /// Do not ask
     #[arg(long)]
     pub(crate) yes: bool,
 
+    /// Take values as they stand that look like references or placeholders (op://…, ${X}, <your key>)
+    #[arg(long)]
+    pub(crate) as_is: bool,
+
     /// Show the plan, and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// businesses.id
+    #[arg(required_unless_present = "business_option")]
+    pub(crate) business: Option<String>,
+
+    /// The business, instead of as the first argument
+    #[arg(
+        long = "business",
+        id = "business_option",
+        value_name = "ID",
+        hide_short_help = true,
+        conflicts_with = "business"
+    )]
+    pub(crate) business_option: Option<String>,
+
+    /// Give this secret to the command as that variable; may be repeated
+    #[arg(long, value_name = "NAME=VARIABLE")]
+    pub(crate) map: Vec<String>,
+
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<std::ffi::OsString>,
 }

@@ -18,24 +18,30 @@ use crate::value;
 
 impl Context<'_> {
     pub(super) async fn status(&mut self) -> Result<Exit> {
-        let status = self.admin()?.status().await?;
-        self.show(|| migration::status(&status), || json::status(&status));
+        let admin = self.admin()?;
+        let status = admin.status().await?;
+        let (title, width) = (admin.config().endpoint.title(), self.width());
+        self.show(|| migration::status(&title, &status, width), || json::status(&status));
         Ok(if status.is_pending() { Exit::Pending } else { Exit::Ok })
     }
 
     pub(super) async fn verify(&mut self) -> Result<Exit> {
-        let found = self.admin()?.verify().await?;
-        self.show(|| migration::verification(&found), || json::verification(&found));
+        let admin = self.admin()?;
+        self.head(admin.config());
+        let found = admin.verify().await?;
+        let width = self.width();
+        self.show(|| migration::verification(&found, width), || json::verification(&found));
         Ok(if found.is_sound() { Exit::Ok } else { Exit::VerificationFailed })
     }
 
     pub(super) async fn migrate(&mut self, arguments: Migrate) -> Result<Exit> {
         let options =
             MigrateOptions { to: arguments.to, reapply: arguments.reapply, ..options(&arguments.batches) };
-        let admin = self.admin()?;
+        let (admin, width) = (self.admin()?, self.width());
+        self.head(admin.config());
         if arguments.dry_run {
             let plan = admin.plan(&options).await?;
-            self.show(|| migration::plan(&plan), || json::plan(&plan));
+            self.show(|| migration::plan(&plan, width), || json::plan(&plan));
             return Ok(Exit::Ok);
         }
         let run = self.watched("backfill");
@@ -55,9 +61,11 @@ impl Context<'_> {
 
     pub(super) async fn drop_legacy(&mut self, arguments: Migrate) -> Result<Exit> {
         let admin = self.admin()?;
+        self.head(admin.config());
         let found = admin.verify().await?;
         if !self.is_json {
-            self.terminal.say(migration::verification(&found));
+            let width = self.width();
+            self.terminal.say(migration::verification(&found, width));
         }
         if !found.is_proof() {
             return Err(Error::VerificationFailed(format!(
@@ -95,6 +103,7 @@ impl Context<'_> {
 
     pub(super) async fn rollback(&mut self, arguments: Batches) -> Result<Exit> {
         let admin = self.admin()?;
+        self.head(admin.config());
         let run = self.watched("restore");
         let outcome = admin.rollback(&options(&arguments), &run.control).await;
         run.end();
@@ -108,13 +117,14 @@ impl Context<'_> {
     }
 
     pub(super) async fn scrub(&mut self, arguments: Scrub) -> Result<Exit> {
-        let admin = self.admin()?;
+        let (admin, width) = (self.admin()?, self.width());
+        self.head(admin.config());
         let plan = admin.scrub_plan().await?;
         if arguments.dry_run {
-            self.show(|| migration::scrub_plan(&plan), || json::scrub_plan(&plan));
+            self.show(|| migration::scrub_plan(&plan, width), || json::scrub_plan(&plan));
             return Ok(Exit::Ok);
         }
-        let question = migration::scrub_plan(&plan) + "\n";
+        let question = migration::scrub_plan(&plan, width) + "\n";
         if arguments.yes_lock_tables.is_some() {
             self.terminal.note(&question);
         }
@@ -124,7 +134,7 @@ impl Context<'_> {
         let outcome = admin.scrub(&name, Duration::from_secs(arguments.locks.lock_wait), &run.control).await;
         run.end();
         let outcome = outcome?;
-        self.show(|| migration::scrubbed(&outcome), || json::scrubbed(&outcome));
+        self.show(|| migration::scrubbed(&outcome, width), || json::scrubbed(&outcome));
         Ok(match &outcome.search {
             _ if outcome.is_stopped => Exit::Stopped,
             Some(search) if search.found > 0 => Exit::VerificationFailed,
@@ -134,7 +144,9 @@ impl Context<'_> {
 
     pub(super) async fn doctor(&mut self) -> Result<Exit> {
         let service = self.service_only()?;
-        let report = self.admin()?.doctor(service.as_ref()).await?;
+        let admin = self.admin()?;
+        self.head(admin.config());
+        let report = admin.doctor(service.as_ref()).await?;
         let paint = |level: Level, text: &str| {
             let colour = match level {
                 Level::Ok => 32,
@@ -156,8 +168,10 @@ impl Context<'_> {
     ) -> Result<Exit> {
         let business = business.map(|text| value::business_id(&text)).transpose()?;
         let name = name.map(|text| text.parse::<SecretName>()).transpose()?;
-        let changes = self.admin()?.history(business, name, limit).await?;
-        self.show(|| migration::history(&changes), || json::history(&changes));
+        let (admin, width) = (self.admin()?, self.width());
+        self.head(admin.config());
+        let changes = admin.history(business, name, limit).await?;
+        self.show(|| migration::history(&changes, width), || json::history(&changes));
         Ok(Exit::Ok)
     }
 

@@ -10,10 +10,16 @@ The way of a migration, each step as often as you like:
   app-secrets scrub                   and leave the tables' pages
   (rotate the keys at their providers)
 
+With the secrets of a business:
+  app-secrets list BUSINESS
+  app-secrets set BUSINESS gemini_api_key
+  app-secrets run BUSINESS -- node worker.js
+
 Connections:
   ADMIN_DATABASE_URL   the migration role, directly and not through a transaction pooler: for
                        status, migrate, verify, scrub, rollback, doctor, history
-  APP_SECRETS_URL      the service login: for list, get, set, unset, import;
+  APP_SECRETS_URL      the service login: for list, get, set, unset, import,
+                       run;
                        else DATABASE_URL, else ADMIN_DATABASE_URL
 
 Exit codes:
@@ -26,6 +32,29 @@ Exit codes:
   5    the connection would not be safe
   6    refused: not confirmed, or not in this state; nothing was changed
   130  stopped by Ctrl-C: run it again, it goes on where it stopped";
+
+/// What a bare `app-secrets` says where it cannot connect.
+pub(super) const SHORT: &str = "\
+app-secrets moves each business's API keys into Supabase Vault, and looks after them there.
+
+Set ADMIN_DATABASE_URL to a direct connection as the owner of public.businesses (`postgres` on
+Supabase), then:
+  app-secrets doctor             is the database fit for it?
+  app-secrets migrate --dry-run  what would be done
+  app-secrets status             where the migration stands
+
+Set APP_SECRETS_URL to a service's connection for list, get, set, unset, import and run.
+
+All commands, options and exit codes: app-secrets --help";
+
+pub(super) const RUN: &str = "\
+Examples:
+  app-secrets run BUSINESS -- node worker.js
+  app-secrets run BUSINESS --map grok_api_key=XAI_API_KEY -- ./sync.sh --once
+
+Exit codes:
+  those of the command, once it has started
+  1  it cannot be started, a secret cannot be read, or another error     2  not migrated";
 
 pub(super) const STATUS: &str = "\
 Examples:
@@ -119,9 +148,9 @@ Exit codes:
 
 pub(super) const IMPORT: &str = "\
 Examples:
-  app-secrets import .env --business BUSINESS --dry-run   the plan, masked
-  app-secrets import .env --business BUSINESS             the plan, then asks
-  sops -d env.enc | app-secrets import - --business BUSINESS --yes
+  app-secrets import BUSINESS .env --dry-run   the plan, masked
+  app-secrets import BUSINESS .env             the plan, then asks
+  sops -d env.enc | app-secrets import BUSINESS - --yes
 
 Exit codes:
   0  all are set     1  not such a file, a race with another, or another error
@@ -134,6 +163,55 @@ Examples:
 
 Exit codes:
   0  ok     1  an error     2  not migrated";
+
+pub(super) const NAMES: &str = "\
+Examples:
+  app-secrets names list
+  app-secrets names add stripe_secret_key --label Stripe
+  app-secrets names add stripe_secret_key --legacy-column stripe_key   moves it out of that column
+  app-secrets names retire stripe_secret_key
+
+Exit codes:
+  0  done     1  not such a name, or another error     2  not migrated
+  3  gave up on a lock     6  refused: it is set, or not in this state";
+
+pub(super) const TYPES: &str = "\
+Examples:
+  app-secrets types --out src/secrets.d.ts
+  app-secrets types --out src/secrets.d.ts --check   in a pipeline
+
+Exit codes:
+  0  written, or up to date     2  differs (with --check), or not migrated";
+
+pub(super) const INIT: &str = "\
+Examples:
+  app-secrets init
+  app-secrets init --table public.organizations --access-column owner_id
+  app-secrets init --names openai_api_key,smtp_password   with no plaintext anywhere yet
+
+Exit codes:
+  0  written     6  refused: the file is there, or it is not clear which table; nothing was written";
+
+pub(super) const LOGIN: &str = "\
+Examples:
+  app-secrets login add klingRoutes --read kling_access_key,kling_secret_key --out kling.env
+  app-secrets login add settings --read-all --write-all --print
+  app-secrets login list
+  app-secrets login remove klingRoutes
+
+Exit codes:
+  0  done     1  no such secret or login, or another error     2  not migrated
+  6  refused: the login or the file is there already, or it is more than a service's login";
+
+pub(super) const ACCESS: &str = "\
+Examples:
+  app-secrets access BUSINESS
+  app-secrets access BUSINESS --name gemini_api_key --since 7d
+  app-secrets access --unusual   in a pipeline
+
+Exit codes:
+  0  ok; nothing unusual     1  no such business, or another error
+  2  a login reads more than ten times as much as it usually does; or not migrated";
 
 pub(super) const COMPLETIONS: &str = "\
 Examples:

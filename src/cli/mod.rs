@@ -5,16 +5,23 @@
 mod args;
 mod commands;
 mod envfile;
+mod escape;
 mod exit;
+mod files;
 mod help;
+mod logins;
+mod names;
 mod progress;
 mod refusal;
+mod run;
 mod secrets;
 mod show;
 mod signals;
 mod terminal;
 #[cfg(test)]
 mod tests;
+mod times;
+mod user;
 
 use clap::{CommandFactory, Parser};
 use serde_json::Value;
@@ -34,23 +41,31 @@ pub async fn run(arguments: Vec<String>) -> i32 {
 }
 
 async fn run_on(arguments: Vec<String>, terminal: &mut Terminal, signals: Signals) -> Exit {
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
-        Err(error) => return refusal::show(&error, terminal),
-    };
-    let name = name_of(&arguments.command);
-    let mut context =
-        Context { terminal, connection: arguments.connection, is_json: arguments.json, name, signals };
-    context.warn_of_password();
-    let exit = match context.run(arguments.command).await {
-        Ok(exit) => exit,
-        Err(error) => {
-            context.fail(&error);
-            Exit::from(&error)
+    let is_bare = arguments.len() <= 1;
+    let wants_json =
+        arguments.iter().skip(1).take_while(|argument| *argument != "--").any(|one| one == "--json");
+    let exit = match Arguments::try_parse_from(arguments) {
+        Err(error) => refusal::show(&error, wants_json, terminal),
+        Ok(Arguments { command: None, .. }) if !is_bare => refusal::no_command(wants_json, terminal),
+        Ok(Arguments { command, connection, json: is_json }) => {
+            let name = command.as_ref().map_or("status", name_of);
+            let mut context = Context { terminal, connection, is_json, signals, name };
+            context.warn_of_password();
+            match command {
+                Some(command) => context.finish(command).await,
+                None => context.overview().await,
+            }
         }
     };
-    let _ = terminal.out.flush();
-    exit
+    match terminal.failure() {
+        Some(error) => {
+            terminal.note(format!(
+                "error: the result cannot be written: {error}. What the command has changed stays changed"
+            ));
+            Exit::Failed
+        }
+        None => exit,
+    }
 }
 
 /// What every command needs.
@@ -63,6 +78,32 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
+    async fn finish(&mut self, command: Command) -> Exit {
+        match self.run(command).await {
+            Ok(exit) => exit,
+            Err(error) => {
+                self.fail(&error);
+                Exit::from(&error)
+            }
+        }
+    }
+
+    /// What a bare `app-secrets` shows: the status where there is a connection, and a short help where there is none.
+    async fn overview(&mut self) -> Exit {
+        if self.variable(ADMIN_URL_VARIABLE).is_none() {
+            self.terminal.say(help::SHORT);
+            return Exit::Ok;
+        }
+        match self.status().await {
+            Ok(exit) => exit,
+            Err(error) => {
+                self.terminal.say(help::SHORT);
+                self.terminal.note(format!("\nerror: {error}"));
+                Exit::from(&error)
+            }
+        }
+    }
+
     async fn run(&mut self, command: Command) -> Result<Exit> {
         match command {
             Command::Status => self.status().await,
@@ -80,13 +121,17 @@ impl Context<'_> {
                 self.unset(&business, &name, expected_version).await
             }
             Command::Import(options) => self.import(options).await,
+            Command::Names { command } => self.names(command).await,
+            Command::Types(options) => self.types(options).await,
+            Command::Init(options) => self.init(options).await,
+            Command::Login { command } => self.login(command).await,
+            Command::Access(options) => self.access(options).await,
+            Command::Run(options) => self.run_command(options).await,
             Command::Completions { shell } => {
-                clap_complete::generate(
-                    shell,
-                    &mut Arguments::command(),
-                    "app-secrets",
-                    &mut self.terminal.out,
-                );
+                // Into memory first: the generator does not expect a writer to fail.
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Arguments::command(), "app-secrets", &mut script);
+                self.terminal.write(&script);
                 Ok(Exit::Ok)
             }
         }
@@ -120,7 +165,7 @@ impl Context<'_> {
     }
 
     fn config(&self, url: Option<String>) -> Result<Config> {
-        let user = self.variable("USER").or_else(|| self.variable("USERNAME"));
+        let actor = self.connection.actor.clone().or_else(|| user::of_system(|name| self.variable(name)));
         let options = Options {
             url: url.map(Into::into),
             ca: self.connection.ca.clone(),
@@ -129,7 +174,7 @@ impl Context<'_> {
             timeout_ms: self.connection.timeout_ms,
             pooler: Pooler::Auto,
             application_name: Some("app-secrets".into()),
-            actor: user.map(|user| format!("cli:{user}")),
+            actor,
             ..Options::default()
         };
         Config::new(options, |name| self.variable(name))
@@ -140,11 +185,7 @@ impl Context<'_> {
     }
 
     fn warn_of_password(&mut self) {
-        let has_password = self
-            .connection
-            .url
-            .as_ref()
-            .is_some_and(|url| url::Url::parse(url).is_ok_and(|url| url.password().is_some()));
+        let has_password = self.connection.url.as_deref().is_some_and(has_password);
         if has_password {
             self.terminal.note(format!(
                 "warning: everybody on this machine can read the password of --url in the process list; set \
@@ -155,8 +196,24 @@ impl Context<'_> {
 
     /// Shows a result, in the form that was asked for.
     pub(crate) fn show(&mut self, text: impl FnOnce() -> String, content: impl FnOnce() -> Value) {
-        let result = if self.is_json { json::document(self.name, content()) } else { text() };
-        self.terminal.say(result);
+        if self.is_json {
+            let document = json::document(self.name, content());
+            self.terminal.write(format!("{document}\n").as_bytes());
+        } else {
+            self.terminal.say(text());
+        }
+    }
+
+    /// Says which database this is about to happen to, before it does.
+    pub(crate) fn head(&mut self, config: &Config) {
+        if !self.is_json {
+            self.terminal.note(config.endpoint.title());
+        }
+    }
+
+    /// The columns that the result may have.
+    pub(crate) fn width(&self) -> Option<usize> {
+        self.terminal.width()
     }
 
     fn fail(&mut self, error: &Error) {
@@ -170,6 +227,13 @@ impl Context<'_> {
                 .note("What was committed stays: run the same command again, it goes on where it stopped.");
         }
     }
+}
+
+/// Whether a connection string that may be malformed holds one.
+fn has_password(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let credentials = rest.rsplit_once('@').map_or("", |(credentials, _)| credentials);
+    credentials.contains(':') || rest.contains("password=")
 }
 
 const fn name_of(command: &Command) -> &'static str {
@@ -186,6 +250,12 @@ const fn name_of(command: &Command) -> &'static str {
         Command::Unset { .. } => "unset",
         Command::Import(_) => "import",
         Command::History { .. } => "history",
+        Command::Names { .. } => "names",
+        Command::Types(_) => "types",
+        Command::Init(_) => "init",
+        Command::Login { .. } => "login",
+        Command::Access(_) => "access",
+        Command::Run(_) => "run",
         Command::Completions { .. } => "completions",
     }
 }

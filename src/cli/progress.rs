@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::escape;
 use super::show::{count, duration, plural};
 use crate::admin::{Event, File, Progress};
 
@@ -96,7 +97,8 @@ fn new_bar(what: &'static str) -> ProgressBar {
 }
 
 fn eprint_line(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    // It names sessions that others opened.
+    let _ = writeln!(io::stderr(), "{}", escape::for_terminal(line, false));
 }
 
 fn text(progress: &Progress) -> String {

@@ -3,18 +3,20 @@
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::exit::Exit;
+use super::show::json;
 use super::terminal::Terminal;
+use crate::error::Error;
 
-pub(super) fn show(error: &clap::Error, terminal: &mut Terminal) -> Exit {
+const SHELLS: &str = ": bash, elvish, fish, powershell or zsh";
+
+pub(super) fn show(error: &clap::Error, wants_json: bool, terminal: &mut Terminal) -> Exit {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            terminal.say(error.render().to_string().trim_end());
+            // Fitted already, by what prints it.
+            terminal.write(format!("{}\n", error.render().to_string().trim_end()).as_bytes());
             Exit::Ok
         }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            terminal.note(error.render().to_string().trim_end());
-            Exit::Failed
-        }
+        kind if wants_json => document(&reason(error, kind), terminal),
         kind => {
             terminal.note(format!("error: {}", reason(error, kind)));
             if let Some(ContextValue::StyledStr(usage)) = error.get(ContextKind::Usage) {
@@ -24,6 +26,23 @@ pub(super) fn show(error: &clap::Error, terminal: &mut Terminal) -> Exit {
             Exit::Failed
         }
     }
+}
+
+/// A command line of options alone.
+pub(super) fn no_command(wants_json: bool, terminal: &mut Terminal) -> Exit {
+    let why = "there is no command";
+    if wants_json {
+        return document(why, terminal);
+    }
+    terminal.note(format!("error: {why}\n\nFor more: app-secrets --help"));
+    Exit::Failed
+}
+
+/// As every other error under --json.
+fn document(why: &str, terminal: &mut Terminal) -> Exit {
+    let error = Error::InvalidArgument(format!("{why}; see app-secrets --help"));
+    terminal.note(json::document("app-secrets", json::error(&error)));
+    Exit::Failed
 }
 
 fn reason(error: &clap::Error, kind: ErrorKind) -> String {
@@ -38,7 +57,8 @@ fn reason(error: &clap::Error, kind: ErrorKind) -> String {
         };
     match kind {
         ErrorKind::MissingRequiredArgument => {
-            format!("missing: {}", argument.unwrap_or_else(|| "an argument".into()))
+            let shells = if argument.as_deref() == Some("<SHELL>") { SHELLS } else { "" };
+            format!("missing: {}{shells}", argument.unwrap_or_else(|| "an argument".into()))
         }
         ErrorKind::UnknownArgument => match argument {
             Some(argument) => format!("unknown argument {argument}{suggestion}"),
@@ -50,6 +70,7 @@ fn reason(error: &clap::Error, kind: ErrorKind) -> String {
             None => "arguments that do not go together".into(),
         },
         _ => match argument {
+            Some(argument) if argument == "<SHELL>" => format!("no such shell{SHELLS}"),
             Some(argument) => format!("{argument} has a value that it cannot have"),
             None => "the arguments are not understood".into(),
         },
@@ -103,6 +124,8 @@ mod tests {
     fn a_refusal_says_what_is_wrong() {
         assert_eq!(refused(&["get", "id"]), "missing: <NAME>");
         assert_eq!(refused(&["status", "--jsn"]), "unknown argument --jsn; did you mean --json?");
+        assert_eq!(refused(&["completions"]), "missing: <SHELL>: bash, elvish, fish, powershell or zsh");
+        assert_eq!(refused(&["completions", "csh"]), "no such shell: bash, elvish, fish, powershell or zsh");
         assert_eq!(refused(&["statsu"]), "no such command; did you mean status?");
         assert_eq!(refused(&["migrate", "--batch", "x"]), "--batch <N> has a value that it cannot have");
         assert!(refused(&["migrate", "--yes-drop-plaintext", "app"]).starts_with("missing: --drop-legacy"));

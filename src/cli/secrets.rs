@@ -21,13 +21,14 @@ use crate::value;
 const MOST: u64 = 4 * 1024 * 1024;
 
 impl Context<'_> {
-    fn client(&self) -> Result<Client> {
+    pub(super) fn client(&self) -> Result<Client> {
         Ok(Client::new(self.service()?))
     }
 
     pub(super) async fn list(&mut self, business: &str) -> Result<Exit> {
         let listed = self.client()?.list(value::business_id(business)?).await?;
-        self.show(|| secrets::listed(&listed), || json::listed(&listed));
+        let width = self.width();
+        self.show(|| secrets::listed(&listed, width), || json::listed(&listed));
         Ok(Exit::Ok)
     }
 
@@ -41,17 +42,20 @@ impl Context<'_> {
         if !reveal {
             let listed = client.list(business).await?;
             if let Some(secret) = listed.iter().find(|secret| secret.name == name) {
-                self.show(|| secrets::masked(secret), || json::one(secret));
+                self.show(|| secrets::masked(secret), || json::got(secret));
             }
             return Ok(Exit::Ok);
         }
         let Some(value) = client.get(business, name).await? else {
             return Err(Error::InvalidArgument(format!("{name} is not set for this business")));
         };
-        // Nothing but the value where it goes into another program.
-        let end = if self.terminal.shows_out { "\n" } else { "" };
-        let _ = write!(self.terminal.out, "{}{end}", value.expose_secret());
-        let _ = self.terminal.out.flush();
+        let value = value.expose_secret();
+        if self.terminal.shows_out {
+            self.terminal.reveal(value);
+        } else {
+            // Nothing but the value where it goes into another program.
+            self.terminal.write(value.as_bytes());
+        }
         Ok(Exit::Ok)
     }
 
@@ -110,13 +114,17 @@ impl Context<'_> {
     }
 
     pub(super) async fn import(&mut self, arguments: Import) -> Result<Exit> {
-        let business = value::business_id(&arguments.business)?;
-        let is_stdin = arguments.file.as_os_str() == "-";
+        let (business, file) = match (&arguments.business, &arguments.second) {
+            (Some(business), _) => (business, &arguments.first),
+            (None, Some(file)) => (&arguments.first, file),
+            (None, None) => return Err(Error::InvalidArgument("there is no file: pass - for stdin".into())),
+        };
+        let business = value::business_id(business)?;
+        let is_stdin = file == "-";
         let text = if is_stdin {
             read_text(&mut self.terminal.input)?
         } else {
-            let file =
-                std::fs::File::open(&arguments.file).map_err(|error| unreadable("the file", &error))?;
+            let file = std::fs::File::open(file).map_err(|error| unreadable("the file", &error))?;
             read_text(file)?
         };
         let plan = envfile::read(&text)?;
@@ -124,12 +132,16 @@ impl Context<'_> {
         let client = self.client()?;
         let current = client.list(business).await?;
         if !self.is_json {
-            self.terminal.say(secrets::plan(&plan, &current));
+            let width = self.width();
+            self.terminal.say(secrets::plan(&plan, &current, width));
         }
         let names: Vec<&str> = plan.entries.iter().map(|entry| entry.name.as_str()).collect();
         if arguments.dry_run {
             self.show(|| "Nothing was changed.".into(), || json!({ "dryRun": true, "names": names }));
             return Ok(Exit::Ok);
+        }
+        if !arguments.as_is {
+            self.settle_doubts(&plan, arguments.yes || is_stdin)?;
         }
         if !arguments.yes {
             self.agree(is_stdin)?;
@@ -152,6 +164,30 @@ impl Context<'_> {
             object,
         );
         Ok(Exit::Ok)
+    }
+
+    /// Asks about each value that looks as if it only stood for a key.
+    pub(super) fn settle_doubts(&mut self, plan: &envfile::Plan, nobody_is_asked: bool) -> Result<()> {
+        for entry in plan.entries.iter().filter(|entry| entry.is_doubtful) {
+            let variable = &entry.variable;
+            let what = "looks like a reference or a placeholder, not like a key";
+            let agrees = match &mut self.terminal.person {
+                Some(person) if !nobody_is_asked => {
+                    let question = format!("{variable} {what}. Set it as it stands? [y/N] ");
+                    let answer =
+                        person.answer(&question).map_err(|error| unreadable("the answer", &error))?;
+                    matches!(answer.as_str(), "y" | "Y" | "yes")
+                }
+                _ => false,
+            };
+            if !agrees {
+                return Err(Error::Refused(format!(
+                    "nothing was changed: line {} of the file: {variable} {what}; put the key there, or pass --as-is",
+                    entry.line
+                )));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn agree(&mut self, stdin_is_taken: bool) -> Result<()> {

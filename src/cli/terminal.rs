@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use super::escape;
+use super::show::layout;
+
 /// Answers questions.
 pub(crate) trait Person: Send {
     /// Asks for a line that everybody may see.
@@ -24,7 +27,12 @@ pub(crate) struct Terminal {
     pub(crate) shows_out: bool,
     pub(crate) shows_err: bool,
     pub(crate) env: fn(&str) -> Option<String>,
+    /// Why the result could not be written, the first time that happened.
+    pub(crate) unwritten: Option<io::Error>,
 }
+
+/// No table is made narrower than this, nor asked to be.
+const NARROWEST: usize = 40;
 
 impl Terminal {
     /// The process's own.
@@ -38,18 +46,55 @@ impl Terminal {
             shows_out: io::stdout().is_terminal(),
             shows_err: io::stderr().is_terminal(),
             env: |name| std::env::var(name).ok(),
+            unwritten: None,
         }
     }
 
-    /// Writes a line of the result.
+    /// Writes a line of the result, without anything that a terminal would obey.
     pub(crate) fn say(&mut self, line: impl fmt::Display) {
-        // Whoever closed the pipe has seen enough.
-        let _ = writeln!(self.out, "{line}");
+        let line = layout::fitted(&line.to_string(), self.width());
+        let line = escape::for_terminal(&line, self.is_coloured());
+        self.write(format!("{line}\n").as_bytes());
+    }
+
+    /// Writes bytes of the result as they are. A failure is remembered, and decides the exit code.
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        let written = self.out.write_all(bytes).and_then(|()| self.out.flush());
+        if let Err(error) = written {
+            self.unwritten.get_or_insert(error);
+        }
+    }
+
+    /// Shows a value to a person.
+    pub(crate) fn reveal(&mut self, value: &str) {
+        let lines: Vec<&str> = value.split('\n').collect();
+        if !lines.iter().all(|line| escape::is_printable(line)) {
+            self.note(
+                "note: the value has characters that a terminal would obey, shown as \u{fffd}; a pipe gets it as it is",
+            );
+        }
+        let shown = Zeroizing::new(escape::for_terminal(value, false));
+        self.write(shown.as_bytes());
+        self.write(b"\n");
+    }
+
+    /// Why the result could not be written. Whoever closed the pipe has seen enough, and is no reason.
+    pub(crate) fn failure(&mut self) -> Option<io::Error> {
+        self.unwritten.take().filter(|error| error.kind() != ErrorKind::BrokenPipe)
     }
 
     /// Writes a line about how it goes.
     pub(crate) fn note(&mut self, line: impl fmt::Display) {
-        let _ = writeln!(self.err, "{line}");
+        // There is nowhere left to say that it failed.
+        let _ = writeln!(self.err, "{}", escape::for_terminal(&line.to_string(), false));
+    }
+
+    /// The columns that there are for the result; `None` where it goes to a file or a program.
+    pub(crate) fn width(&self) -> Option<usize> {
+        let told = (self.env)("COLUMNS").and_then(|columns| columns.trim().parse().ok());
+        let asked = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+        let width = told.or_else(|| if self.shows_out { asked() } else { None })?;
+        Some(width.max(NARROWEST))
     }
 
     pub(crate) fn is_coloured(&self) -> bool {
@@ -60,7 +105,7 @@ impl Terminal {
 
     /// Colours a word of the result, where colours are wanted. `code` is one of ECMA-48's.
     pub(crate) fn paint(&self, code: u8, text: &str) -> String {
-        if self.is_coloured() { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+        if self.is_coloured() { escape::coloured(code, text) } else { text.to_owned() }
     }
 }
 
@@ -69,7 +114,7 @@ struct Keyboard;
 impl Person for Keyboard {
     fn answer(&mut self, question: &str) -> io::Result<String> {
         let mut err = io::stderr();
-        write!(err, "{question}")?;
+        write!(err, "{}", escape::for_terminal(question, false))?;
         err.flush()?;
         let mut line = String::new();
         io::stdin().lock().read_line(&mut line)?;
@@ -77,7 +122,7 @@ impl Person for Keyboard {
     }
 
     fn secret(&mut self, question: &str) -> io::Result<Zeroizing<String>> {
-        rpassword::prompt_password(question).map(Zeroizing::new)
+        rpassword::prompt_password(escape::for_terminal(question, false)).map(Zeroizing::new)
     }
 }
 

@@ -59,11 +59,12 @@ fn terminal(person: Option<&Somebody>) -> Terminal {
         shows_out: person.is_some(),
         shows_err: person.is_some(),
         env: |_| None,
+        unwritten: None,
     }
 }
 
 fn context(terminal: &mut Terminal) -> Context<'_> {
-    let connection = Connection { url: None, ca: None, allow_insecure: false, timeout_ms: None };
+    let connection = Connection { url: None, ca: None, allow_insecure: false, timeout_ms: None, actor: None };
     Context { terminal, connection, is_json: false, signals: Signals::default(), name: "test" }
 }
 
@@ -114,7 +115,11 @@ fn an_import_is_agreed_to_in_so_many_words() {
 #[test]
 fn colours_are_for_terminals_that_want_them() {
     let person = somebody("");
-    assert_eq!(terminal(Some(&person)).paint(31, "fail"), "\u{1b}[31mfail\u{1b}[0m");
+    let out = Paper::default();
+    let mut coloured = Terminal { out: Box::new(out.clone()), ..terminal(Some(&person)) };
+    let word = coloured.paint(31, "fail");
+    coloured.say(word);
+    assert_eq!(out.text(), "\u{1b}[31mfail\u{1b}[0m\n");
     assert_eq!(terminal(None).paint(31, "fail"), "fail");
     for (name, value) in [("NO_COLOR", "1"), ("TERM", "dumb")] {
         let mut terminal = terminal(Some(&person));

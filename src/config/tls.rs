@@ -11,6 +11,9 @@ pub(crate) struct Tls {
     pub(crate) mode: TlsMode,
     /// PEM, trusted besides the public authorities.
     pub(crate) ca: Option<Vec<u8>>,
+    /// It goes in clear, or to whomever, because the host's name says that it is this machine: whatever the name
+    /// resolves to has to be loopback, or a line in a hosts file would have the password.
+    pub(crate) loopback_only: bool,
 }
 
 /// What is demanded of the server.
@@ -47,8 +50,9 @@ pub(super) fn policy(url: &Parsed, ca: Option<&str>, allow_insecure: bool) -> Re
         // `sslmode=require`, which encrypts without knowing to whom.
         TlsMode::VerifyFull
     };
+    let loopback_only = url.endpoint.is_local_by_name() && !allow_insecure && mode != TlsMode::VerifyFull;
     let ca = ca.or(url.ssl_root_cert.as_deref()).map(certificates).transpose()?;
-    Ok(Tls { mode, ca })
+    Ok(Tls { mode, ca, loopback_only })
 }
 
 impl From<SslMode> for TlsMode {
@@ -120,6 +124,19 @@ mod tests {
         assert_eq!(mode("postgres://a:b@localhost/app", false).unwrap(), TlsMode::Off);
         assert_eq!(mode("postgres://a:b@[::1]/app?sslmode=verify-full", false).unwrap(), TlsMode::VerifyFull);
         assert_eq!(mode("postgres:///app?host=/run/postgresql&user=a", false).unwrap(), TlsMode::Off);
+    }
+
+    #[test]
+    fn a_name_is_trusted_only_as_far_as_it_resolves_to_loopback() {
+        let tls = |url: &str, allow_insecure| {
+            policy(&parse(&url.to_owned().into()).unwrap(), None, allow_insecure).unwrap().loopback_only
+        };
+        assert!(tls("postgres://a:b@localhost/app", false));
+        assert!(tls("postgres://a:b@LOCALHOST/app?sslmode=verify-ca", false));
+        assert!(!tls("postgres://a:b@localhost/app?sslmode=verify-full", false));
+        assert!(!tls("postgres://a:b@localhost/app", true));
+        assert!(!tls("postgres://a:b@127.0.0.1/app", false));
+        assert!(!tls("postgres:///app?host=/run/postgresql&user=a", false));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{Patient, Report, Verdict, some};
 use crate::error::Result;
 use crate::queries::server::{self, LogSettings, Login};
 
-/// The first version whose auto_explain prints parameters at all.
+/// The first version whose `auto_explain` prints parameters at all.
 const EXPLAINS_PARAMETERS: i32 = 16;
 
 pub(super) async fn logs(report: &mut Report, patient: &mut Patient) {

@@ -88,7 +88,9 @@ impl Reader {
             self.slots.hold(env.raw());
         }
         self.pending += count;
-        Thread::of(env)?.begin(env, count);
+        if let Some(outbox) = self.sink.outbox.upgrade() {
+            outbox.begin(env, count);
+        }
         let sink: Arc<dyn BulkSink> = Arc::clone(&self.sink) as _;
         let _runtime = handle.enter();
         self.client.read_bulk(token, reads, Arc::downgrade(&sink));

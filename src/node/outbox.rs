@@ -1,6 +1,8 @@
 //! What is on its way to one JavaScript thread. All of it shares one threadsafe function, and what comes together is told
 //! in one go: a threadsafe function a call would cost three times as much.
 
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
@@ -35,11 +37,19 @@ pub(super) struct Outbox {
     messages: Mutex<Vec<Message>>,
     /// Set right after it is made: its callback knows the outbox.
     wakes: OnceLock<Doorbell>,
+    /// Calls and slots without an answer, on its thread alone. While there are any the process does not exit. Counted
+    /// here, where they are answered: where the package is loaded twice in one thread, the methods of a client run in
+    /// the environment of the last load.
+    pending: AtomicUsize,
 }
 
 impl Outbox {
     pub(super) fn new(env: &Env) -> napi::Result<Arc<Self>> {
-        let outbox = Arc::new(Self { messages: Mutex::default(), wakes: OnceLock::new() });
+        let outbox = Arc::new(Self {
+            messages: Mutex::default(),
+            wakes: OnceLock::new(),
+            pending: AtomicUsize::new(0),
+        });
         let inside = Arc::downgrade(&outbox);
         let wakes = env
             .create_function_from_closure::<(), (), _>("settle", |_| Ok(()))?
@@ -72,21 +82,24 @@ impl Outbox {
                 return Ok(());
             }
             for message in messages {
-                Self::tell(env, message)?;
+                self.tell(env, message)?;
             }
         }
     }
 
-    fn tell(env: &Env, message: Message) -> napi::Result<()> {
+    fn tell(&self, env: &Env, message: Message) -> napi::Result<()> {
         let raw = env.raw();
         match message {
-            Message::Bulk { reader, bulk } => Thread::of(env)?.tell_bulk(env, reader, &bulk)?,
+            Message::Bulk { reader, bulk } => {
+                let told = Thread::of(env)?.tell_bulk(env, reader, &bulk);
+                self.end(env, told);
+            }
             Message::Outcome { callback, outcome } => {
                 if let Some(function) = callback.get(raw) {
                     tell_outcome(raw, function, outcome);
                 }
                 callback.delete(raw);
-                Thread::of(env)?.end(env, 1);
+                self.end(env, 1);
             }
             Message::Event { callback, event, delivered } => {
                 if let (Some(function), Ok(event)) = (callback.get(raw), event.into_js(raw)) {
@@ -103,8 +116,23 @@ impl Outbox {
         Ok(())
     }
 
+    pub(super) fn begin(&self, env: &Env, count: usize) {
+        if self.pending.fetch_add(count, Relaxed) == 0 && count > 0 {
+            self.keep_alive(env, true);
+        }
+    }
+
+    fn end(&self, env: &Env, count: usize) {
+        let before = self.pending.load(Relaxed);
+        let left = before.saturating_sub(count);
+        self.pending.store(left, Relaxed);
+        if before > 0 && left == 0 {
+            self.keep_alive(env, false);
+        }
+    }
+
     /// Whether pending work keeps the process alive.
-    pub(super) fn keep_alive(&self, env: &Env, is_pending: bool) {
+    fn keep_alive(&self, env: &Env, is_pending: bool) {
         let Some(wakes) = self.wakes.get() else { return };
         // SAFETY: the threadsafe function lives as long as `self`, and `env` is its thread's.
         #[allow(unsafe_code, reason = "napi offers it only on functions that it owns")]

@@ -27,8 +27,6 @@ pub(super) type Work = Pin<Box<dyn Future<Output = Result<Answer>> + Send>>;
 /// Lives in the instance data of the thread, and ends with it.
 pub(super) struct Thread {
     outbox: Arc<Outbox>,
-    /// Calls and slots without an answer. While there are any the process does not exit.
-    pending: usize,
     /// The reading sides of the thread's clients.
     readers: HashMap<u32, rc::Weak<RefCell<Reader>>>,
     next_reader: u32,
@@ -43,7 +41,6 @@ impl Thread {
         }
         let thread = Self {
             outbox: Outbox::new(env)?,
-            pending: 0,
             readers: HashMap::new(),
             next_reader: 0,
             watchers: Vec::new(),
@@ -57,21 +54,6 @@ impl Thread {
         &self.outbox
     }
 
-    pub(super) fn begin(&mut self, env: &Env, count: usize) {
-        if self.pending == 0 && count > 0 {
-            self.outbox.keep_alive(env, true);
-        }
-        self.pending += count;
-    }
-
-    pub(super) fn end(&mut self, env: &Env, count: usize) {
-        let before = self.pending;
-        self.pending = before.saturating_sub(count);
-        if before > 0 && self.pending == 0 {
-            self.outbox.keep_alive(env, false);
-        }
-    }
-
     /// Gives the reader the number by which its bulks find it.
     pub(super) fn add_reader(&mut self, make: impl FnOnce(u32) -> Reader) -> rc::Rc<RefCell<Reader>> {
         self.readers.retain(|_, reader| reader.strong_count() > 0);
@@ -82,12 +64,9 @@ impl Thread {
         reader
     }
 
-    pub(super) fn tell_bulk(&mut self, env: &Env, reader: u32, bulk: &Bulk) -> napi::Result<()> {
+    pub(super) fn tell_bulk(&mut self, env: &Env, reader: u32, bulk: &Bulk) -> usize {
         let reader = self.readers.get(&reader).and_then(rc::Weak::upgrade);
-        let told = reader.map_or(0, |reader| Reader::tell(&reader, env.raw(), bulk));
-        // Looked up anew: what is told may have begun further calls.
-        Self::of(env)?.end(env, told);
-        Ok(())
+        reader.map_or(0, |reader| Reader::tell(&reader, env.raw(), bulk))
     }
 
     /// Ends the watcher with the thread at the latest.
@@ -118,7 +97,7 @@ impl Thread {
         }));
         let outcome = match step {
             Ok(Poll::Pending) => {
-                thread.begin(env, 1);
+                thread.outbox.begin(env, 1);
                 drop(handle.spawn(async move { completion.complete(work.await) }));
                 return Ok(());
             }

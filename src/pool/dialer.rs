@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -23,6 +22,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// Knows where to connect. No Debug: the driver's options show the password.
 pub(super) struct Dialer {
     options: PgConnectOptions,
+    loopback_only: bool,
     place: String,
     counters: Arc<Counters>,
     /// std Mutex: never held across an await. `None` while the database can be reached.
@@ -58,6 +58,7 @@ impl Dialer {
     pub(super) fn new(config: &Config, counters: &Arc<Counters>) -> Self {
         Self {
             options: store::connect_options(config),
+            loopback_only: config.tls.loopback_only,
             place: config.endpoint.place(),
             counters: Arc::clone(counters),
             backoff: Mutex::new(None),
@@ -101,7 +102,7 @@ impl Dialer {
 
     async fn attempt(&self, until: Instant) -> Result<Connection, ConnectFault> {
         let begun = Instant::now();
-        match timeout_at(until, self.options.connect()).await {
+        match timeout_at(until, store::open(&self.options, self.loopback_only)).await {
             Ok(Ok(session)) => {
                 tracing::debug!(place = self.place, "connected");
                 Ok(Connection::new(session, &self.counters))

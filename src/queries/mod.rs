@@ -7,10 +7,14 @@ mod fault;
 pub(crate) mod history;
 pub(crate) mod inspect;
 pub(crate) mod ledger;
+pub(crate) mod logins;
+pub(crate) mod marks;
+pub(crate) mod names;
 pub(crate) mod pages;
 pub(crate) mod proof;
 pub(crate) mod server;
 pub(crate) mod session;
+pub(crate) mod shape;
 pub(crate) mod statements;
 
 pub(crate) use self::fault::AdminFault;

@@ -1,12 +1,12 @@
 //! Sessions of the migration role: their settings, who is in their way, and whether they are sessions at all.
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
-use sqlx::{AssertSqlSafe, Connection, Executor, Row};
+use sqlx::{AssertSqlSafe, Executor, Row};
 
 use super::{AdminFault, Answer};
 use crate::config::Config;
 use crate::error::Error;
-use crate::store::{ConnectFault, connect_options};
+use crate::store::{self, ConnectFault, connect_options};
 
 /// What the role or the database may have set and a migration cannot live with. A statement and a transaction may take
 /// as long as they have to, and the session that watches is idle most of the time; a lock may not be waited for long,
@@ -79,7 +79,7 @@ pub struct Blocker {
 pub(crate) async fn open(config: &Config, application: &str) -> Result<PgConnection, Error> {
     let options: PgConnectOptions = connect_options(config).application_name(application);
     let place = config.endpoint.place();
-    let attempt = tokio::time::timeout(config.timeout, PgConnection::connect_with(&options)).await;
+    let attempt = tokio::time::timeout(config.timeout, store::open(&options, config.tls.loopback_only)).await;
     let mut connection = match attempt {
         Ok(connection) => connection.map_err(|error| ConnectFault::new(&error, &place).error)?,
         Err(_) => {

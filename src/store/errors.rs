@@ -9,6 +9,7 @@ use std::io;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use uuid::Uuid;
 
+use super::connect::NotLoopback;
 use crate::error::Error;
 
 /// A statement failed.
@@ -128,6 +129,13 @@ impl ConnectFault {
                         | io::ErrorKind::NotFound
                         | io::ErrorKind::UnexpectedEof
                 ),
+            },
+            sqlx::Error::Configuration(cause) if cause.is::<NotLoopback>() => Self {
+                error: Error::UnsafeConnection(format!(
+                    "{place} is another machine: the name resolves to an address that is not loopback, so the password \
+                     would go over the network in clear. Correct the hosts file, or name the database's own host"
+                )),
+                passing: false,
             },
             sqlx::Error::Protocol(_) => Self {
                 error: Error::unavailable(format!(

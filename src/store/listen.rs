@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor};
 use tokio::time::{timeout, timeout_at};
 use uuid::Uuid;
 
+use super::connect::pinned;
 use super::{ConnectFault, Fault, connect_options, sql};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -54,7 +55,11 @@ impl ListenSession {
         let late =
             || Error::unavailable(format!("{place}: no session within {} ms", config.timeout.as_millis()));
         let refused = |error: sqlx::Error| ConnectFault::new(&error, &place).error;
-        let options = connect_options(config);
+        let mut options = connect_options(config);
+        if config.tls.loopback_only {
+            let pinned = timeout_at(deadline, pinned(options)).await;
+            options = pinned.map_err(|_| late())?.map_err(refused)?;
+        }
 
         // Connected first: its error names the cause, where the pool's would only say that the time is up.
         let sender = timeout_at(deadline, PgConnection::connect_with(&options)).await;

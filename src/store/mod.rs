@@ -14,7 +14,7 @@ use sqlx::Executor;
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
 
-pub(crate) use self::connect::connect_options;
+pub(crate) use self::connect::{connect_options, open};
 pub(crate) use self::decode::{Element, ElementStatus};
 pub(crate) use self::errors::{
     ConnectFault, Fault, is_of_scope, permission_denied_for_secret, unknown_secret,

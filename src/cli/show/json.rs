@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::admin::{
     Change, Finding, Migrated, Next, Plan, RolledBack, ScrubPlan, Scrubbed, Status, Verification,
 };
+use crate::cli::escape;
 use crate::doctor::{Level, Report};
 use crate::error::Error;
 use crate::secret::Listed;
@@ -14,16 +15,14 @@ const VERSION: i32 = 1;
 
 /// `{"version": 1, "command": …, …}`
 pub(in crate::cli) fn document(command: &str, content: Value) -> String {
-    let mut document = Map::new();
+    let mut document = match content {
+        Value::Object(fields) => fields,
+        other => Map::from_iter([("result".to_owned(), other)]),
+    };
+    // Last, so that no content takes their place.
     document.insert("version".into(), VERSION.into());
     document.insert("command".into(), command.into());
-    match content {
-        Value::Object(fields) => document.extend(fields),
-        other => {
-            document.insert("result".into(), other);
-        }
-    }
-    Value::Object(document).to_string()
+    escape::json(&Value::Object(document).to_string()).into_owned()
 }
 
 pub(in crate::cli) fn error(error: &Error) -> Value {
@@ -177,7 +176,7 @@ pub(in crate::cli) fn listed(secrets: &[Listed]) -> Value {
     json!({ "secrets": secrets.iter().map(one).collect::<Vec<_>>() })
 }
 
-pub(in crate::cli) fn one(secret: &Listed) -> Value {
+fn one(secret: &Listed) -> Value {
     json!({
         "name": secret.name.as_str(),
         "isSet": secret.is_set,
@@ -185,6 +184,15 @@ pub(in crate::cli) fn one(secret: &Listed) -> Value {
         "version": secret.version,
         "updatedAt": at(secret.updated_at),
     })
+}
+
+/// The one secret of a document: its version has a name of its own there, `version` is the document's.
+pub(in crate::cli) fn got(secret: &Listed) -> Value {
+    let mut document = one(secret);
+    if let Some(version) = document.as_object_mut().and_then(|fields| fields.remove("version")) {
+        document["secretVersion"] = version;
+    }
+    document
 }
 
 pub(in crate::cli) fn history(changes: &[Change]) -> Value {

@@ -21,7 +21,7 @@ pub(in crate::cli) fn next(next: Next) -> &'static str {
     }
 }
 
-pub(in crate::cli) fn status(status: &Status) -> String {
+pub(in crate::cli) fn status(title: &str, status: &Status, width: Option<usize>) -> String {
     let files = status.files.iter().map(|file| {
         let by = match (file.applied_at, &file.applied_by) {
             (Some(at), Some(by)) => format!("{} by {by}", moment(at)),
@@ -29,12 +29,7 @@ pub(in crate::cli) fn status(status: &Status) -> String {
         };
         vec![file.file.clone(), state(file).to_owned(), by]
     });
-    let mut text = vec![
-        format!("database {}", printable(&status.database)),
-        String::new(),
-        table(&[], &[], files),
-        String::new(),
-    ];
+    let mut text = vec![printable(title), String::new(), table(&[], &[], files, width), String::new()];
 
     text.push(format!("businesses backfilled  {} of {}", count(status.done), count(status.businesses)));
     text.push(match status.mismatched {
@@ -60,7 +55,7 @@ pub(in crate::cli) fn status(status: &Status) -> String {
             let rows = statements.iter().map(|statement| {
                 vec![String::new(), count(statement.calls), statement.user.clone(), statement.text.clone()]
             });
-            text.push(table(&["", "calls", "login", "statement"], &[1], rows));
+            text.push(table(&["", "calls", "login", "statement"], &[1], rows, width));
         }
     }
     text.push(String::new());
@@ -79,7 +74,7 @@ fn state(file: &FileStatus) -> &'static str {
     }
 }
 
-pub(in crate::cli) fn verification(found: &Verification) -> String {
+pub(in crate::cli) fn verification(found: &Verification, width: Option<usize>) -> String {
     let mut text = Vec::new();
     match &found.columns {
         Some(columns) => {
@@ -91,7 +86,7 @@ pub(in crate::cli) fn verification(found: &Verification) -> String {
                     count(column.mismatched),
                 ]
             });
-            text.push(table(&["column", "plaintext", "in Vault", "differ"], &[1, 2, 3], rows));
+            text.push(table(&["column", "plaintext", "in Vault", "differ"], &[1, 2, 3], rows, width));
             for column in columns.iter().filter(|column| column.mismatched > 0) {
                 let ids: Vec<String> = column.business_ids.iter().map(ToString::to_string).collect();
                 text.push(format!("{} differs in {}", column.name, sampled(column.mismatched, &ids)));
@@ -147,12 +142,12 @@ fn sampled(number: i64, samples: &[String]) -> String {
     format!("{} ({}{more})", count(number), printable(&samples.join(", ")))
 }
 
-pub(in crate::cli) fn plan(plan: &Plan) -> String {
+pub(in crate::cli) fn plan(plan: &Plan, width: Option<usize>) -> String {
     if plan.files.is_empty() {
         return "Nothing to apply.".to_owned();
     }
     let rows = plan.files.iter().map(|file| vec![file.file_name(), file.title.to_owned()]);
-    let mut text = vec!["Would apply:".to_owned(), table(&[], &[], rows)];
+    let mut text = vec!["Would apply:".to_owned(), table(&[], &[], rows, width)];
     text.push(format!(
         "{} in plaintext, of {}.",
         plural(plan.plaintext_values, "value", "values"),
@@ -178,7 +173,7 @@ pub(in crate::cli) fn migrated(migrated: &Migrated, to: i32) -> String {
     let sealed = match migrated.businesses {
         0 => String::new(),
         businesses => format!(
-            "; sealed {} of {}",
+            "; the backfill sealed {} of {}, and the triggers what was written meanwhile",
             plural(migrated.secrets, "secret", "secrets"),
             plural(businesses, "business", "businesses")
         ),
@@ -209,11 +204,11 @@ pub(in crate::cli) fn rolled_back(outcome: &RolledBack) -> String {
     )
 }
 
-pub(in crate::cli) fn scrub_plan(plan: &ScrubPlan) -> String {
+pub(in crate::cli) fn scrub_plan(plan: &ScrubPlan, width: Option<usize>) -> String {
     let rows = plan.tables.iter().map(|(name, size)| vec![(*name).to_owned(), bytes(*size)]);
     let mut text = vec![
         "Will rewrite, one after the other, with VACUUM FULL:".to_owned(),
-        table(&[], &[1], rows),
+        table(&[], &[1], rows, width),
         format!(
             "Each is locked for READERS and writers meanwhile, all in all for about {}. Without that lock: pg_repack.",
             duration(plan.estimate)
@@ -225,7 +220,7 @@ pub(in crate::cli) fn scrub_plan(plan: &ScrubPlan) -> String {
     text.join("\n")
 }
 
-pub(in crate::cli) fn scrubbed(outcome: &Scrubbed) -> String {
+pub(in crate::cli) fn scrubbed(outcome: &Scrubbed, width: Option<usize>) -> String {
     let rows = outcome.tables.iter().map(|table| {
         vec![
             table.table.to_owned(),
@@ -235,7 +230,7 @@ pub(in crate::cli) fn scrubbed(outcome: &Scrubbed) -> String {
             duration(table.elapsed),
         ]
     });
-    let mut text = vec![table(&[], &[1, 3, 4], rows)];
+    let mut text = vec![table(&[], &[1, 3, 4], rows, width)];
     if outcome.is_stopped {
         text.push(
             "Stopped: the table that was being rewritten is as before. Run `app-secrets scrub` again."
@@ -253,7 +248,7 @@ pub(in crate::cli) fn scrubbed(outcome: &Scrubbed) -> String {
         let entry = key.name.entry();
         vec![entry.label.to_owned(), entry.name.to_owned(), plural(key.businesses, "business", "businesses")]
     });
-    text.push(table(&[], &[], rows));
+    text.push(table(&[], &[], rows, width));
     text.join("\n")
 }
 
@@ -275,7 +270,7 @@ fn searched(search: Option<&PageSearch>) -> String {
     }
 }
 
-pub(in crate::cli) fn history(changes: &[Change]) -> String {
+pub(in crate::cli) fn history(changes: &[Change], width: Option<usize>) -> String {
     if changes.is_empty() {
         return "No changes.".to_owned();
     }
@@ -293,5 +288,5 @@ pub(in crate::cli) fn history(changes: &[Change]) -> String {
             who.join(" / "),
         ]
     });
-    table(&["when", "business", "secret", "action", "version", "through", "who"], &[4], rows)
+    table(&["when", "business", "secret", "action", "version", "through", "who"], &[4], rows, width)
 }

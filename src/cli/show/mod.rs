@@ -2,14 +2,14 @@
 
 pub(super) mod doctor;
 pub(super) mod json;
+pub(super) mod layout;
 pub(super) mod migration;
 pub(super) mod secrets;
 
 use std::time::Duration;
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, ContentArrangement, Table};
-
+pub(super) use self::layout::table;
+pub(super) use super::escape::printable;
 use crate::timestamp::Timestamp;
 
 /// `12,345`
@@ -60,30 +60,6 @@ pub(super) fn moment(at: Timestamp) -> String {
     format!("{} {}Z", &text[..10], &text[11..19])
 }
 
-/// Columns without lines, numbers to the right.
-pub(super) fn table(header: &[&str], right: &[usize], rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    if !header.is_empty() {
-        table.set_header(header.iter().copied());
-    }
-    for row in rows {
-        table.add_row(row.into_iter().map(|cell| printable(&cell)));
-    }
-    for (at, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, 2));
-        if right.contains(&at) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
-}
-
-/// Names in a database can hold anything, and a terminal obeys escape sequences.
-pub(super) fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,10 +88,5 @@ mod tests {
         assert_eq!(bytes(512), "512 B");
         assert_eq!(bytes(8192), "8.0 kB");
         assert_eq!(bytes(1_288_490_189), "1.2 GB");
-    }
-
-    #[test]
-    fn names_cannot_send_escape_sequences() {
-        assert_eq!(printable("a\u{1b}[2Jb\n"), "a[2Jb");
     }
 }

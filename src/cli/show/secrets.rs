@@ -1,10 +1,10 @@
 //! Text of list, get and import. Masked, always.
 
-use super::{moment, table};
+use super::{moment, printable, table};
 use crate::cli::envfile::Plan;
 use crate::secret::Listed;
 
-pub(in crate::cli) fn listed(secrets: &[Listed]) -> String {
+pub(in crate::cli) fn listed(secrets: &[Listed], width: Option<usize>) -> String {
     let rows = secrets.iter().map(|secret| {
         vec![
             secret.name.to_string(),
@@ -14,18 +14,18 @@ pub(in crate::cli) fn listed(secrets: &[Listed]) -> String {
             secret.name.entry().label.to_owned(),
         ]
     });
-    table(&["secret", "value", "version", "changed", "for"], &[2], rows)
+    table(&["secret", "value", "version", "changed", "for"], &[2], rows, width)
 }
 
 pub(in crate::cli) fn masked(secret: &Listed) -> String {
     match (secret.is_set, &secret.last4) {
         (false, _) => "-".to_owned(),
         (true, None) => "set".to_owned(),
-        (true, Some(last4)) => format!("…{last4}"),
+        (true, Some(last4)) => format!("…{}", printable(last4)),
     }
 }
 
-pub(in crate::cli) fn plan(plan: &Plan, current: &[Listed]) -> String {
+pub(in crate::cli) fn plan(plan: &Plan, current: &[Listed], width: Option<usize>) -> String {
     let rows = plan.entries.iter().map(|entry| {
         let before =
             current.iter().find(|secret| secret.name == entry.name).map_or_else(|| "-".to_owned(), masked);
@@ -38,7 +38,12 @@ pub(in crate::cli) fn plan(plan: &Plan, current: &[Listed]) -> String {
             entry.masked(),
         ]
     });
-    let mut text = vec![table(&["variable", "", "secret", "now", "", "then"], &[], rows)];
+    let mut text = vec![table(&["variable", "", "secret", "now", "", "then"], &[], rows, width)];
+    let doubtful: Vec<&str> =
+        plan.entries.iter().filter(|entry| entry.is_doubtful).map(|entry| entry.variable.as_str()).collect();
+    if !doubtful.is_empty() {
+        text.push(format!("Perhaps no keys, but references or placeholders: {}", doubtful.join(", ")));
+    }
     if !plan.ignored.is_empty() {
         text.push(format!("Ignored, as no secret goes by that name: {}", plan.ignored.join(", ")));
     }

@@ -48,7 +48,9 @@ async function validateIntegrations(businessId) {
     Object.entries(probes).map(async ([provider, probe]) => {
       const result = await validate(secrets, businessId, provider, probe)
       if (result !== 'not_set') {
-        const checks = probe.names.map((name) => secrets.check(businessId, name, versions.get(name) ?? 0, result))
+        const checks = probe.names.map((name) =>
+          secrets.check(businessId, name, versions.get(name) ?? 0, result),
+        )
         await Promise.all(checks)
       }
       return [provider, result]

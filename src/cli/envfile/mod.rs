@@ -1,4 +1,9 @@
 //! Reads .env files, and knows by which variable each secret commonly goes.
+//!
+//! There are as many dialects as readers. A value is taken where the common ones agree on it, and refused with its line
+//! where they do not: a key that was cut off or runs into the next line would be stored without a word.
+
+mod lines;
 
 use std::fmt;
 
@@ -7,6 +12,8 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::catalogue::SecretName;
 use crate::error::{Error, Result};
 use crate::value;
+
+use self::lines::Line;
 
 /// Names that providers and their SDKs use besides the catalogue's own in upper case.
 const ALIASES: [(&str, SecretName); 11] = [
@@ -36,9 +43,14 @@ pub(crate) struct Plan {
 /// One secret to write.
 #[derive(Debug)]
 pub(crate) struct Entry {
+    /// Where it stands in the file, from 1.
+    pub(crate) line: usize,
     pub(crate) variable: String,
     pub(crate) name: SecretName,
     pub(crate) value: SecretString,
+    /// It looks like what stands for a key, and is none: a reference that another program resolves, or a template's
+    /// placeholder.
+    pub(crate) is_doubtful: bool,
 }
 
 impl Entry {
@@ -63,8 +75,9 @@ fn secret_of(variable: &str) -> Option<SecretName> {
 
 /// Reads the file. No error repeats anything of it but line numbers and names of variables.
 pub(crate) fn read(text: &str) -> Result<Plan> {
+    let text = lines::normalised(text);
     let mut plan = Plan::default();
-    for Line { number, variable, value } in lines(text)? {
+    for Line { number, variable, value } in lines::lines(&text)? {
         let Some(name) = secret_of(variable) else {
             plan.ignored.push(variable.to_owned());
             continue;
@@ -75,9 +88,13 @@ pub(crate) fn read(text: &str) -> Result<Plan> {
                 format!("{variable} and {} stand for the same secret", entry.variable),
             ));
         }
+        let is_doubtful = is_doubtful(value.expose_secret());
         let value = value::normalise(value.expose_secret()).map_err(|error| malformed(number, error))?;
         match value {
-            Some(value) => plan.entries.push(Entry { variable: variable.to_owned(), name, value }),
+            Some(value) => {
+                let variable = variable.to_owned();
+                plan.entries.push(Entry { line: number, variable, name, value, is_doubtful });
+            }
             None => plan.blank.push(variable.to_owned()),
         }
     }
@@ -90,71 +107,48 @@ pub(crate) fn read(text: &str) -> Result<Plan> {
     Ok(plan)
 }
 
-struct Line<'a> {
-    number: usize,
-    variable: &'a str,
-    value: SecretString,
-}
+/// What other programs resolve before a value is used: dotenvx, 1Password, Vault, Berglas, vals, cloud managers.
+const SCHEMES: [&str; 12] = [
+    "encrypted:",
+    "op://",
+    "vault:",
+    "vault://",
+    "bao:",
+    "secret:",
+    "secret://",
+    "ref+",
+    "ref://",
+    "sm://",
+    "arn:aws:secretsmanager:",
+    "arn:aws:ssm:",
+];
 
-/// `NAME=value`, with `export`, quotes, escapes in double quotes, and values of several lines in quotes. Nothing is
-/// expanded: a `$` in a key is a `$`.
-fn lines(text: &str) -> Result<Vec<Line<'_>>> {
-    let mut found = Vec::new();
-    let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut number = 1;
-    while !rest.is_empty() {
-        let (line, after) = rest.split_once('\n').unwrap_or((rest, ""));
-        let trimmed = line.trim();
-        if trimmed.is_empty() || trimmed.starts_with('#') {
-            (rest, number) = (after, number + 1);
-            continue;
-        }
-        let Some((variable, _)) = line.split_once('=') else {
-            return Err(malformed(number, "it is not NAME=value"));
-        };
-        let name = variable.trim();
-        let name = name.strip_prefix("export ").unwrap_or(name).trim();
-        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        if name.is_empty() || !name.chars().all(is_name) {
-            return Err(malformed(number, "what stands before = is not the name of a variable"));
-        }
-        let raw = rest[variable.len() + 1..].trim_start_matches([' ', '\t']);
-        let (value, after) = value_of(raw).ok_or_else(|| malformed(number, "its quotes are not closed"))?;
-        found.push(Line { number, variable: name, value });
-        number += rest[..rest.len() - after.len()].matches('\n').count();
-        rest = after;
-    }
-    Ok(found)
-}
+/// Words of templates; no key consists of them.
+const PLACEHOLDERS: [&str; 9] =
+    ["changeme", "change-me", "change_me", "replaceme", "replace_me", "replace-me", "todo", "xxx", "..."];
 
-/// The value at the beginning of the text, and what comes after its line.
-fn value_of(text: &str) -> Option<(SecretString, &str)> {
-    let quote = text.chars().next().filter(|c| matches!(c, '"' | '\'' | '`'));
-    let Some(quote) = quote else {
-        let (line, after) = text.split_once('\n').unwrap_or((text, ""));
-        let value = line.split_once(" #").map_or(line, |(value, _)| value);
-        return Some((value.trim().into(), after));
+fn is_doubtful(value: &str) -> bool {
+    let value = value.trim();
+    let lower = value.to_ascii_lowercase();
+    let is_within = |open: &str, close: &str| {
+        value.len() > open.len() + close.len() && value.starts_with(open) && value.ends_with(close)
     };
-    let body = &text[1..];
-    let mut value = zeroize::Zeroizing::new(String::with_capacity(body.len().min(value::MAX_BYTES)));
-    let mut characters = body.char_indices();
-    while let Some((at, c)) = characters.next() {
-        match c {
-            _ if c == quote => {
-                let after = body[at + 1..].split_once('\n').map_or("", |(_, after)| after);
-                return Some((value.as_str().into(), after));
-            }
-            '\\' if quote == '"' => match characters.next()?.1 {
-                'n' => value.push('\n'),
-                'r' => value.push('\r'),
-                't' => value.push('\t'),
-                other @ ('"' | '\\' | '$') => value.push(other),
-                other => value.extend(['\\', other]),
-            },
-            _ => value.push(c),
-        }
-    }
-    None
+    let is_variable = value.strip_prefix('$').is_some_and(|name| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+    });
+    let brackets =
+        [("${", "}"), ("$(", ")"), ("{{", "}}"), ("<", ">"), ("%", "%"), ("@Microsoft.KeyVault(", ")")];
+    // Not of JSON, which a service account's key is.
+    let is_bracketed = is_within("[", "]") && !value.contains('"');
+    let is_template = lower.starts_with("your") && lower.contains(['-', '_', ' ']);
+    let is_filler = value.chars().all(|c| matches!(c, 'x' | 'X' | '*' | '.' | '…'));
+    is_variable
+        || is_bracketed
+        || is_template
+        || (is_filler && !value.is_empty())
+        || brackets.iter().any(|(open, close)| is_within(open, close))
+        || SCHEMES.iter().any(|scheme| lower.starts_with(scheme))
+        || PLACEHOLDERS.contains(&lower.as_str())
 }
 
 fn malformed(number: usize, why: impl fmt::Display) -> Error {
@@ -165,12 +159,6 @@ fn malformed(number: usize, why: impl fmt::Display) -> Error {
 mod tests {
     use super::*;
 
-    fn read_one(text: &str) -> String {
-        let plan = read(text).unwrap();
-        assert_eq!(plan.entries.len(), 1);
-        plan.entries[0].value.expose_secret().to_owned()
-    }
-
     #[test]
     fn variables_are_known_by_the_catalogues_and_by_the_providers_names() {
         let plan = read("XAI_API_KEY=a\ngemini_api_key=b\nexport ANTHROPIC_API_KEY=c\nPORT=3000\n").unwrap();
@@ -180,27 +168,14 @@ mod tests {
     }
 
     #[test]
-    fn values_are_taken_as_they_stand() {
-        for (text, value) in [
-            ("GROK_API_KEY=sk$live${X}", "sk$live${X}"),
-            ("GROK_API_KEY = sk-live  # comment", "sk-live"),
-            ("GROK_API_KEY=sk#live", "sk#live"),
-            ("GROK_API_KEY='a # \"b\"' # c", "a # \"b\""),
-            ("GROK_API_KEY=\"a\\nb\\\"\\$\"", "a\nb\"$"),
-            ("\u{feff}# head\r\nGROK_API_KEY=sk\r\n", "sk"),
-            ("GROK_API_KEY=\"two\nlines\"\nPORT=1", "two\nlines"),
-        ] {
-            assert_eq!(read_one(text), value, "{text}");
-        }
-    }
-
-    #[test]
     fn no_error_repeats_a_value() {
         for text in [
             "sk_live_4711",
             "GROK_API_KEY=\"sk_live_4711",
             "sk live 4711 = x",
             "GROK_API_KEY=sk_live_4711\nXAI_API_KEY=sk_live_4711",
+            "GROK_API_KEY=\"sk_live\"4711",
+            "GROK_API_KEY=sk_live_4711 B=2",
             "PORT=4711",
             &format!("GROK_API_KEY={}4711", "x".repeat(70_000)),
         ] {
@@ -217,5 +192,42 @@ mod tests {
         assert_eq!(masked, ["set", "…4711"]);
         assert_eq!(plan.blank, ["GROK_API_KEY"]);
         assert!(!format!("{plan:?}").contains("4711"));
+    }
+
+    #[test]
+    fn what_only_stands_for_a_key_is_doubtful() {
+        for value in [
+            "encrypted:BDqDBibm4wsYqMpCjTQ6BsDHmMadg9K3dAt+Z9HPMfLEIRVz50hmLXPXRuDBXaJi/LwWYEVUNiq0HISrslzQPaoyS8Lotg3gFWJTsNCdOWnqpjF2xNUX2RQiP05kAbEXM6MWVjDr",
+            "op://prod/gemini/key",
+            "${GEMINI}",
+            "$GEMINI_KEY",
+            "$(pass show gemini)",
+            "{{ gemini }}",
+            "<your key>",
+            "<YOUR_API_KEY>",
+            "your-api-key-here",
+            "YOUR_KEY",
+            "changeme",
+            "xxxxxxxx",
+            "[YOUR-KEY]",
+            "%GEMINI%",
+            "arn:aws:secretsmanager:eu-west-1:1:secret:x",
+            "ref+vault://a/b",
+            "****",
+        ] {
+            assert!(is_doubtful(value), "{value}");
+        }
+        for value in [
+            "sk$live${X}",
+            "AIzaSyA-1234567890",
+            "xai-1234567890",
+            "1//0g-refresh-token",
+            "{\"type\":\"service_account\"}",
+            "[\"a\"]",
+            "sk-ant-api03-<x>",
+            "$2b$10$N9qo8uLOickgx2ZMRZoMye",
+        ] {
+            assert!(!is_doubtful(value), "{value}");
+        }
     }
 }

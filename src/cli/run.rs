@@ -1,0 +1,150 @@
+//! Runs a command with a business's secrets in its environment.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::Context;
+use super::args::Run;
+use super::exit::Exit;
+use crate::catalogue::SecretName;
+use crate::error::{Error, Result};
+use crate::value;
+
+impl Context<'_> {
+    pub(super) async fn run_command(&mut self, arguments: Run) -> Result<Exit> {
+        if self.is_json {
+            return Err(Error::Refused("--json never holds a value: leave it out with run".into()));
+        }
+        let business = arguments.business.or(arguments.business_option).unwrap_or_default();
+        let business = value::business_id(&business)?;
+        let variables = Variables::new(&arguments.map)?;
+        let client = self.client()?;
+        let mut given: BTreeMap<String, SecretString> = BTreeMap::new();
+        for listed in client.list(business).await? {
+            if !listed.is_set {
+                continue;
+            }
+            let variable = variables.of(listed.name);
+            if let Some(value) = client.get(business, listed.name).await?
+                && given.insert(variable.clone(), value).is_some()
+            {
+                return Err(Error::InvalidArgument(format!("--map gives {variable} two secrets")));
+            }
+        }
+        client.close().await;
+        let names: Vec<&str> = given.keys().map(String::as_str).collect();
+        self.terminal.note(if names.is_empty() {
+            "warning: no secret of this business is set; the command gets none".to_owned()
+        } else {
+            format!(
+                "warning: the command, all that it starts and whoever may look at its process can read {}",
+                names.join(", ")
+            )
+        });
+        let Some((program, rest)) = arguments.command.split_first() else {
+            return Err(Error::InvalidArgument("there is no command behind --".into()));
+        };
+        let mut command = Command::new(program);
+        command.args(rest);
+        for (variable, value) in &given {
+            command.env(variable, value.expose_secret());
+        }
+        drop(given);
+        let error = replace_process(&mut command);
+        Err(Error::Config(format!("the command cannot be started: {error}")))
+    }
+}
+
+/// The command takes this process's place: its signals, its terminal and its exit code are then its own, and no copy of
+/// a value stays behind in here.
+#[cfg(unix)]
+fn replace_process(command: &mut Command) -> std::io::Error {
+    use std::os::unix::process::CommandExt;
+    command.exec()
+}
+
+#[cfg(not(unix))]
+fn replace_process(command: &mut Command) -> std::io::Error {
+    match command.status() {
+        Ok(status) => std::process::exit(status.code().unwrap_or(1)),
+        Err(error) => error,
+    }
+}
+
+/// Which variable each secret goes into.
+struct Variables(BTreeMap<SecretName, String>);
+
+impl Variables {
+    fn new(map: &[String]) -> Result<Self> {
+        let mut variables = BTreeMap::new();
+        for one in map {
+            let (name, variable) = one.split_once('=').ok_or_else(|| {
+                Error::InvalidArgument("--map wants NAME=VARIABLE, such as grok_api_key=XAI_API_KEY".into())
+            })?;
+            let name: SecretName = name.trim().parse()?;
+            let variable = variable.trim();
+            let is_name = !variable.is_empty()
+                && !variable.starts_with(|c: char| c.is_ascii_digit())
+                && variable.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            if !is_name {
+                return Err(Error::InvalidArgument(
+                    "--map: a variable's name has letters, digits and underscores, and begins with no digit"
+                        .into(),
+                ));
+            }
+            if variables.insert(name, variable.to_owned()).is_some() {
+                return Err(Error::InvalidArgument(format!("--map names {name} twice")));
+            }
+        }
+        let all = Self(variables);
+        let mut taken: Vec<String> = SecretName::ALL.into_iter().map(|name| all.of(name)).collect();
+        taken.sort();
+        match taken.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(Error::InvalidArgument(format!("--map gives {} two secrets", pair[0]))),
+            None => Ok(all),
+        }
+    }
+
+    fn of(&self, name: SecretName) -> String {
+        self.0.get(&name).cloned().unwrap_or_else(|| name.as_str().to_ascii_uppercase())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Code;
+
+    fn variables(map: &[&str]) -> Result<Variables> {
+        Variables::new(&map.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_secret_goes_by_its_name_in_upper_case_or_as_it_is_mapped() {
+        let variables = variables(&["grok_api_key=XAI_API_KEY"]).unwrap();
+        assert_eq!(variables.of(SecretName::GrokApiKey), "XAI_API_KEY");
+        assert_eq!(variables.of(SecretName::GeminiApiKey), "GEMINI_API_KEY");
+    }
+
+    #[test]
+    fn what_is_mapped_has_to_be_clear() {
+        for map in [
+            &["grok_api_key"][..],
+            &["grok_api_key="],
+            &["grok_api_key=1A"],
+            &["grok_api_key=A-B"],
+            &["grok_api_key=A", "grok_api_key=B"],
+            &["grok_api_key=A", "gemini_api_key=A"],
+            &["grok_api_key=GEMINI_API_KEY"],
+        ] {
+            assert_eq!(
+                variables(map).err().map(|error| error.code()),
+                Some(Code::InvalidArgument),
+                "{map:?}"
+            );
+        }
+        assert_eq!(variables(&["no_such=A"]).err().map(|error| error.code()), Some(Code::UnknownSecret));
+    }
+}

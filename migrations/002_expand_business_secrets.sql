@@ -183,6 +183,9 @@ begin
             select t.side, t.oid as relid, t.name as table_name, a.attnum, a.attname::text as name, a.atttypid, a.atttypmod,
                 a.attnotnull, a.attgenerated, a.attidentity, a.attcollation, a.attinhcount,
                 format('%s.%I', t.name, a.attname) as object, format_type(a.atttypid, a.atttypmod) as type_name,
+                -- PostgreSQL 18 has NOT NULL constraints that were never validated.
+                (select k.conname from pg_catalog.pg_constraint k
+                    where k.conrelid = t.oid and k.contype = 'n' and k.conkey = array[a.attnum] and not k.convalidated) as not_valid,
                 case when a.attgenerated = '' then (
                     select nullif(pg_get_expr(d.adbin, d.adrelid), '') from pg_catalog.pg_attrdef d
                     where d.adrelid = a.attrelid and d.adnum = a.attnum) end as default_text
@@ -352,6 +355,24 @@ begin
             join owner_key o on o.base_type = 2950
             join readable ro on ro.oid = o.relid and ro.side = 'owner'
             where rs.side = 'secrets' and not exists (select from tie t where t.convalidated and t.enforced)
+        ),
+        -- A secret that stands in both tables: where the two differ, nobody but the app's owner knows which one is in use.
+        twins as materialized (
+            select m.object, m.table_name, m.name, l.object as legacy_object, substring(query_to_xml(format(
+                    'select count(*) as c from %s s join %s o on o.%I = s.%I
+                    where nullif(btrim(s.%I::text, %L), %L) is not null
+                        and nullif(btrim(s.%I::text, %L), %L) collate "C" is distinct from nullif(btrim(o.%I::text, %L), %L) collate "C"',
+                    rs.name, ro.name, k.name, b.name, m.name, w.chars, '', m.name, w.chars, '', l.name, w.chars, ''),
+                false, true, '')::text from '<c>([0-9]+)</c>')::bigint as n
+            from mine m
+            join legacy l on l.name = m.legacy_column and l.is_text
+            join readable rs on rs.oid = m.relid
+            join readable ro on ro.oid = l.relid
+            join owner_key k on k.base_type = 2950
+            join business_id b on b.base_type = 2950
+            cross join blanks w
+            cross join ours o
+            where m.is_text and not o.here
         ),
         -- Which rows of Vault are ours stands in app_secrets.vault_rows; a name alone proves nothing.
         foreign_vault as materialized (
@@ -526,11 +547,11 @@ begin
                 case when p.oid is null then 'not there' else 'this login may not execute it' end, 'Supabase Vault 0.3.1 or later, and EXECUTE',
                 case when p.oid is null then null
                     else format('grant execute on function vault.%s(%s) to %I', listed.name, listed.arguments, current_user) end
-            from (values ('create_secret', 'text, text, text, uuid', 'uuid'), ('update_secret', 'uuid, text, text, text, uuid', 'void'))
-                as listed (name, arguments, result)
+            from (values ('create_secret', 'text, text, text, uuid', '25 25 25 2950', 2950), ('update_secret', 'uuid, text, text, text, uuid', '2950 25 25 25 2950', 2278))
+                as listed (name, arguments, types, result)
             cross join vault_schema v
             left join pg_catalog.pg_proc p on p.pronamespace = v.oid and p.proname = listed.name
-                and oidvectortypes(p.proargtypes) = listed.arguments and format_type(p.prorettype, null) = listed.result
+                and p.proargtypes::text = listed.types and p.prorettype = listed.result::oid
             where p.oid is null or not has_function_privilege(p.oid, 'EXECUTE')
             union all
             select 'refuse', 'vault_privilege', 'schema vault', 'this login may not use it', 'USAGE',
@@ -670,8 +691,9 @@ begin
             from owner_key k where k.atttypid <> 2950
             union all
             select 'refuse', 'owner_key_nullable', k.object, 'a column that may be NULL', 'NOT NULL',
-                format('alter table %s alter column %I set not null', k.table_name, k.name)
-            from owner_key k where not k.attnotnull
+                case when k.not_valid is null then format('alter table %s alter column %I set not null', k.table_name, k.name)
+                    else format('alter table %s validate constraint %I', k.table_name, k.not_valid) end
+            from owner_key k where not k.attnotnull or k.not_valid is not null
             union all
             select 'refuse', 'owner_key_unique', k.object, 'a column that is not unique by itself, or only by a deferrable or partial one',
                 'a primary key or a unique constraint on it alone, not deferrable',
@@ -684,7 +706,7 @@ begin
             -- Who may access --------------------------------------------------------------------------------------------------
             union all
             select 'refuse', 'access_shape', 'app_secrets.wanted', 'an access that is neither a column, nor a function, nor null',
-                '{"column": …}, {"function": …} or null', null
+                '{"column": ...}, {"function": ...} or null', null
             from spelled s
             where s.access is not null and ((s.access_column is null) = (s.access_function is null))
             union all
@@ -748,7 +770,9 @@ begin
             from legacy l where l.length >= 255 and l.length < 65536
             union all
             select 'refuse', 'legacy_generated', l.object, 'a generated column', 'a column that can be written',
-                format('alter table %s alter column %I drop expression', l.table_name, l.name)
+                -- A virtual one has no values to keep.
+                case when l.attgenerated = 's' then format('alter table %s alter column %I drop expression', l.table_name, l.name)
+                    else format('alter table %s drop column %I, add column %I %s', l.table_name, l.name, l.name, l.type_name) end
             from legacy l where l.attgenerated <> ''
             union all
             select 'refuse', 'legacy_not_null', l.object, 'NOT NULL' || coalesce(', with the default ' || l.default_text, ' without a default'),
@@ -768,8 +792,15 @@ begin
             from legacy l where l.nondeterministic
             union all
             select 'refuse', 'legacy_in_key', l.object,
-                'part of the primary key ' || u.index_name, 'a column that can be cleared and dropped', null
-            from legacy l join unique_indexes u on u.relid = l.relid and u.indisprimary and l.attnum = any (u.keys)
+                case when u.indisprimary then 'part of the primary key ' else 'part of the replica identity ' end || u.index_name,
+                'a column that can be cleared and dropped',
+                case when not u.indisprimary then format('alter table %s replica identity default', l.table_name) end
+            from legacy l join unique_indexes u on u.relid = l.relid and (u.indisprimary or u.indisreplident) and l.attnum = any (u.keys)
+            union all
+            select 'refuse', 'legacy_unique_not_null', l.object, 'NOT NULL and unique by ' || u.index_name || ': one row alone could be cleared',
+                'a column that may be NULL', format('alter table %s alter column %I drop not null', l.table_name, l.name)
+            from legacy l join unique_indexes u on u.relid = l.relid and not u.indisprimary and u.keys = array[l.attnum]
+            where l.attnotnull and l.blank_default
             union all
             select 'refuse', 'legacy_in_foreign_key', l.object, 'part of the foreign key ' || k.conname, 'a column that can be cleared and dropped',
                 format('alter table %s drop constraint %I', k.conrelid::regclass, k.conname)
@@ -805,8 +836,9 @@ begin
             from business_id b where b.atttypid <> 2950
             union all
             select 'refuse', 'business_id_nullable', b.object, 'a column that may be NULL', 'NOT NULL',
-                format('alter table %s alter column %I set not null', b.table_name, b.name)
-            from business_id b where not b.attnotnull
+                case when b.not_valid is null then format('alter table %s alter column %I set not null', b.table_name, b.name)
+                    else format('alter table %s validate constraint %I', b.table_name, b.not_valid) end
+            from business_id b where not b.attnotnull or b.not_valid is not null
             union all
             select 'refuse', 'business_id_generated', b.object, 'a generated or identity column', 'a column that can be written',
                 case when b.attgenerated <> '' then format('alter table %s alter column %I drop expression', b.table_name, b.name)
@@ -847,7 +879,8 @@ begin
                 and (c.attnotnull or c.domain_not_null) and not c.has_default and c.attgenerated = '' and c.attidentity = ''
             union all
             select 'refuse', 'column_generated', m.object, 'a generated or identity column', 'a column that can be written',
-                case when m.attgenerated <> '' then format('alter table %s alter column %I drop expression', m.table_name, m.name)
+                case when m.attgenerated = 's' then format('alter table %s alter column %I drop expression', m.table_name, m.name)
+                    when m.attgenerated = 'v' then format('alter table %s drop column %I', m.table_name, m.name)
                     else format('alter table %s alter column %I drop identity', m.table_name, m.name) end
             from mine m where m.attgenerated <> '' or m.attidentity <> ''
             union all
@@ -964,7 +997,7 @@ begin
                 'no other foreign key than that to the owner: a business that is missing there could have no secrets',
                 format('alter table %s drop constraint %I', b.table_name, k.conname)
             from foreign_keys k join business_id b on k.conrelid = b.relid and k.conkey = array[b.attnum]
-            where not exists (select from tie t where t.oid = k.oid)
+            where exists (select from owner_key) and not exists (select from tie t where t.oid = k.oid)
             union all
             select 'refuse', 'column_foreign_key', m.object, 'the foreign key ' || k.conname || ' to ' || k.confrelid::regclass::text,
                 'no foreign key on a column of a secret', format('alter table %s drop constraint %I', m.table_name, k.conname)
@@ -984,6 +1017,17 @@ begin
             cross join secrets_counts x
             cross join lateral (select substring(x.xml from format('<c%s>([0-9]+)</c', m.attnum))::bigint as n) c
             where c.n > 0
+            union all
+            select 'refuse', 'two_values', w.object, w.n || ' values that are others than those in ' || w.legacy_object,
+                'one value for each secret: keep the one that is in use in ' || w.legacy_object,
+                format('update %s set %I = null', w.table_name, w.name)
+            from twins w where w.n > 0
+            union all
+            select 'refuse', 'subscription', t.name, 'rows that the subscription ' || u.subname || ' writes, past every trigger',
+                'the tables where they are written first', format('alter subscription %I disable', u.subname)
+            from plain t
+            join pg_catalog.pg_subscription_rel r on r.srrelid = t.oid
+            join pg_catalog.pg_subscription u on u.oid = r.srsubid and u.subenabled
             union all
             select 'refuse', 'security_label', format('%s.%I', t.name, a.attname), 'a security label of pgsodium: ' || l.label,
                 'no transparent column encryption on a column that is sealed', format('security label for pgsodium on column %s.%I is null', t.name, a.attname)
@@ -1979,7 +2023,7 @@ begin
     loop
         perform app_secrets.record_changes(v_business_id, '{}', v_names);
     end loop;
-    -- TRUNCATE … CASCADE of the owner table.
+    -- TRUNCATE ... CASCADE of the owner table.
     delete from app_secrets.secret_versions v where not app_secrets.owner_exists(v.business_id);
     return null;
 end $$;
@@ -1997,7 +2041,7 @@ end $$;
 -- ---------------------------------------------------------------------------------------------------------------------
 -- The mirrors, while a name has both places.
 
--- business_secrets → owner table: makes the plaintext columns equal to {name: value}. The statement runs under the path that
+-- business_secrets to owner table: makes the plaintext columns equal to {name: value}. The statement runs under the path that
 -- the app's triggers are used to, after refusing temporary types. A column that is NOT NULL is cleared to its default.
 create or replace function app_secrets.write_legacy(p_business_id uuid, p_values jsonb) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -2024,7 +2068,7 @@ begin
     end if;
 end $$;
 
--- business_secrets → owner table. Only the cells that this transaction changed: others may still wait for the backfill.
+-- business_secrets to owner table. Only the cells that this transaction changed: others may still wait for the backfill.
 -- A reference that reveals nothing is broken, and no reason to wipe the plaintext that is still there.
 create or replace function app_secrets.mirror_to_legacy() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -2077,7 +2121,7 @@ begin
     return null;
 end $$;
 
--- Owner table → business_secrets, for one row: what changed in {name: text} and differs from the sealed value is written.
+-- Owner table to business_secrets, for one row: what changed in {name: text} and differs from the sealed value is written.
 create or replace function app_secrets.mirror_row(p_business_id uuid, p_new jsonb, p_old jsonb) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$

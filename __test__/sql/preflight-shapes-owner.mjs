@@ -152,6 +152,13 @@ export const ownerKinds = [
         object: `${b}.id`,
       },
       {
+        what: 'NOT NULL by a constraint that is not valid',
+        only: 18,
+        sql: `drop table public.business_secrets; alter table ${b} drop constraint businesses_pkey, add unique (id), alter id drop not null, add constraint filled not null id not valid`,
+        code: 'owner_key_nullable',
+        object: `${b}.id`,
+      },
+      {
         what: 'of another name than is wanted',
         sql: `alter table ${b} rename id to uid`,
         code: 'owner_key_missing',
@@ -286,6 +293,13 @@ export const ownerKinds = [
         code: 'legacy_generated',
         object: key,
       },
+      {
+        what: 'generated whenever it is read',
+        only: 18,
+        sql: `alter table ${b} drop column gemini_api_key, add gemini_api_key text generated always as (lower(name)) virtual`,
+        code: 'legacy_generated',
+        object: key,
+      },
     ],
     works: [
       {
@@ -394,6 +408,21 @@ export const ownerKinds = [
         code: 'legacy_in_foreign_key',
         object: key,
         found: /by_key/,
+      },
+      {
+        what: 'the replica identity',
+        sql: `update ${b} set gemini_api_key = id; alter table ${b} alter gemini_api_key set default '', alter gemini_api_key set not null;
+          create unique index known_by on ${b} (id, gemini_api_key); alter table ${b} replica identity using index known_by`,
+        code: 'legacy_in_key',
+        object: key,
+        found: /known_by/,
+      },
+      {
+        what: 'unique and NOT NULL',
+        sql: `update ${b} set gemini_api_key = id; alter table ${b} alter gemini_api_key set default '', alter gemini_api_key set not null, add constraint once unique (gemini_api_key)`,
+        code: 'legacy_unique_not_null',
+        object: key,
+        found: /once/,
       },
       ...[
         ['a nondeterministic collation', 'text collate public.nocase'],

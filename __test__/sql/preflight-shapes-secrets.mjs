@@ -30,6 +30,14 @@ export const secretsKinds = [
         object: s,
         fixes: false,
       },
+      {
+        what: 'written by a subscription',
+        root: true,
+        sql: `set local allow_system_table_mods = on; create subscription incoming connection 'dbname=none' publication all_tables with (connect = false); alter subscription incoming enable;
+          insert into pg_subscription_rel (srsubid, srrelid, srsubstate) select oid, '${s}'::regclass, 'r' from pg_subscription`,
+        code: 'subscription',
+        object: s,
+      },
       { what: 'unlogged', sql: `alter table ${s} set unlogged`, code: 'table_persistence', object: s },
       {
         what: 'that others inherit from',
@@ -438,6 +446,13 @@ export const secretsKinds = [
         found: /^1 value/,
       })),
       {
+        what: 'a key that differs from its plaintext',
+        sql: `alter table ${s} add gemini_api_key text; update ${s} set gemini_api_key = 'another'`,
+        code: 'two_values',
+        object: `${s}.gemini_api_key`,
+        found: /^10 values/,
+      },
+      {
         what: 'a folder of 65,537 bytes',
         sql: `update ${s} set google_drive_folder_id = repeat('f', 65537)`,
         code: 'value_too_long',
@@ -456,6 +471,10 @@ export const secretsKinds = [
       {
         what: 'the first and the last expiry',
         sql: `update ${s} set google_token_expiry = case when business_id::text < '10000000-0000-4000-8000-000000000010' then '0001-01-01 00:00:00+00' else '9999-12-31 23:59:59.999999+00' end::timestamptz`,
+      },
+      {
+        what: 'keys that stand in both tables',
+        sql: `alter table ${s} add gemini_api_key text; update ${s} s set gemini_api_key = ' ' || b.gemini_api_key from public.businesses b where b.id = s.business_id`,
       },
       {
         what: 'blank tokens',

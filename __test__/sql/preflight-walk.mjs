@@ -104,7 +104,7 @@ export async function walkToTheEnd(db) {
   await insert(fresh)
   const long = 'k'.repeat(90)
   for (const business of [existing, fresh]) {
-    const patch = Object.fromEntries(sealed.map(({ name }) => [name, `${long} ${name}`]))
+    const patch = Object.fromEntries(sealed.map(({ name }) => [name, `${long} ${name} ${business}`]))
     for (const { name, type } of wanted.secrets) {
       if (type === 'timestamptz') patch[name] = '2026-12-01T00:00:00Z'
       else patch[name] ??= 'folder'

@@ -71,7 +71,7 @@ impl NativeClient {
     }
 
     /// Everything else: `call(op, arguments, callback)`. Which operation takes what stands in lib/native.js.
-    #[expect(clippy::needless_pass_by_value, reason = "napi converts arguments into owned values")]
+    #[allow(clippy::needless_pass_by_value, reason = "napi converts arguments into owned values")]
     #[napi(catch_unwind)]
     pub fn call(&self, env: &Env, op: String, arguments: Unknown, callback: Unknown) -> napi::Result<()> {
         Thread::run(env, &callback, calls::call(&self.client, &op, &arguments))

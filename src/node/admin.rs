@@ -45,7 +45,8 @@ fn begin(env: &Env, op: &str, options: &Unknown, on_progress: &Unknown) -> Resul
         "verify" => Box::pin(async move { answer(json::verification(&admin.verify().await?)) }),
         "doctor" => {
             let service = text(options, "serviceUrl")?.map(|url| config(options, url)).transpose()?;
-            Box::pin(async move { answer(json::report(&admin.doctor(service.as_ref()).await?)) })
+            let is_full = boolean(options, "full")?.unwrap_or_default();
+            Box::pin(async move { answer(json::report(&admin.doctor(service.as_ref(), is_full).await?)) })
         }
         _ => return Err(js::unexpected("the operation")),
     })

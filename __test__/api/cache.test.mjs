@@ -12,7 +12,7 @@ import { addBusiness, updateLegacy, updateSecrets } from '../support/secrets.mjs
 import { until } from '../support/wait.mjs'
 import { wireProxy } from '../support/wire-proxy.mjs'
 
-const batch = 'public.get_business_secrets_batch(uuid[], text[])'
+const batch = 'public.get_business_secrets_columns(uuid[], text[], boolean)'
 
 /** A client that caches and hears. */
 async function openCached(t, database, cache = true) {

@@ -643,7 +643,7 @@ export declare function migrate(
 export interface MigrateOptions extends AdminOptions {
   /** The last file to apply. 4 unless told. */
   to?: 2 | 3 | 4
-  /** The most businesses in one transaction of the backfill, 1 to 10,000. 250 unless told; fewer where that takes long. */
+  /** The most businesses in one transaction of the backfill, 1 to 10,000. 100 unless told; fewer where that takes long. */
   batch?: number
   /** A rest after each batch. 0 unless told. */
   pauseMs?: number
@@ -717,7 +717,7 @@ export interface MigrationStatus {
   businesses: number
   /** How many of them are backfilled. */
   done: number
-  /** Values that differ between plaintext and Vault; null where there is nothing to compare. */
+  /** Values that differed when `verify` ran last; null where it never did. */
   mismatches: number | null
   /** The plaintext columns that are still there. */
   plaintextColumns: SecretName[]
@@ -811,6 +811,8 @@ export declare function doctor(options?: DoctorOptions | null): Promise<DoctorRe
 export interface DoctorOptions extends AdminOptions {
   /** The login of a service, to be looked at too; else `APP_SECRETS_URL`. */
   serviceUrl?: string
+  /** Opens every value instead of those of a sample of businesses. False unless told. */
+  full?: boolean
 }
 
 /** Everything that the doctor looked at. */

@@ -45,7 +45,8 @@ export async function applyMigrations(url, { from = 2, to = 4 } = {}) {
 
 /** Fills what 003 left to fill, in batches; says whether there was anything. */
 async function fill(client) {
-  const left = "select from app_secrets.catalogue where legacy_state = 'synced' or in_place in ('pending', 'sealing')"
+  const left =
+    "select from app_secrets.catalogue where legacy_state = 'synced' or in_place in ('pending', 'sealing')"
   if (!(await client.query(left)).rowCount) return false
   for (;;) {
     const { rows } = await client.query('select finished from app_secrets.backfill_batch(250)')

@@ -811,14 +811,21 @@ begin
                 'nothing: writes of it lock the whole row, and 005 names it before it goes', null
             from legacy l join unique_indexes u on u.relid = l.relid and not u.indisprimary and l.attnum = any (u.keys)
             union all
-            select case when k.refuses_null then 'refuse' else 'warn' end, 'legacy_check', string_agg(l.object, ', ' order by l.attnum),
+            select case when k.alone then 'refuse' else 'warn' end, 'legacy_check', string_agg(l.object, ', ' order by l.attnum),
                 'the constraint ' || k.conname || ' ' || k.definition,
-                case when k.refuses_null then 'a constraint that lets a key be cleared'
+                case when k.alone then 'a constraint that lets a key be cleared'
                     else 'it stays: what it refuses, a write of the secret is refused for too' end,
-                case when k.refuses_null then format('alter table %s drop constraint %I', k.table_name, k.conname) end
-            from legacy l join judged_checks k on k.side = 'owner' and l.attnum = any (k.conkey)
-            where k.refuses_null or k.opaque or cardinality(k.conkey) > 1
-            group by k.refuses_null, k.table_name, k.conname, k.definition
+                case when k.alone then format('alter table %s drop constraint %I', k.table_name, k.conname) end
+            from legacy l
+            join (
+                -- With other columns in it, it depends on the row: what it refuses was refused before.
+                select j.*, coalesce(j.refuses_null and not exists (
+                    select from unnest(j.conkey) as c (attnum)
+                    where c.attnum not in (select o.attnum from legacy o)), false) as alone
+                from judged_checks j
+            ) k on k.side = 'owner' and l.attnum = any (k.conkey)
+            where k.alone or k.opaque or cardinality(k.conkey) > 1
+            group by k.alone, k.table_name, k.conname, k.definition
             union all
             select 'refuse', 'legacy_too_long', l.object, (c.n)::text || ' values over 65,536 bytes', 'values of 65,536 bytes at most', null
             from legacy l
@@ -2194,12 +2201,11 @@ end $$;
 
 -- The view. New columns come last, so that it can be replaced; a retired name stays in it as NULL. Every replacement repeats
 -- both options: without them it would show every business to everybody.
-create or replace function app_secrets.make_view() returns void
-    language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '200ms'
+create or replace function app_secrets.view_columns() returns text
+    language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_columns text;
-    v_comment text;
 begin
     select string_agg(case
         when w.name in ('business_id', 'updated_at') then format('s.%I', w.name)
@@ -2227,12 +2233,25 @@ begin
             where a.attrelid = to_regclass('public.decrypted_business_secrets') and a.attname = n.name and not a.attisdropped)
     ) w
     left join app_secrets.catalogue c on c.name = w.name;
+    return v_columns;
+end $$;
+
+create or replace function app_secrets.make_view() returns void
+    language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '200ms'
+as $$
+declare
+    v_columns constant text := app_secrets.view_columns();
+    v_stands boolean;
+begin
     -- Replacing it waits for its readers and holds up new ones, so it is left alone where nothing differs.
-    v_comment := format('app-secrets: the rows of business_secrets in clear (%s)', md5(v_columns));
-    if obj_description(to_regclass('public.decrypted_business_secrets'), 'pg_class') = v_comment and exists (
+    execute format('create view app_secrets.probe as select %s from public.business_secrets s', v_columns);
+    v_stands := exists (
         select from pg_class c
         where c.oid = to_regclass('public.decrypted_business_secrets')
-            and c.reloptions @> array['security_invoker=true', 'security_barrier=true']) then
+            and c.reloptions @> array['security_invoker=true', 'security_barrier=true']
+            and pg_get_viewdef(c.oid) = pg_get_viewdef('app_secrets.probe'::regclass));
+    drop view app_secrets.probe;
+    if v_stands then
         return;
     end if;
     for v_attempt in 1 .. 100 loop
@@ -2240,7 +2259,7 @@ begin
             execute format(
                 E'create or replace view public.decrypted_business_secrets with (security_invoker = true, security_barrier = true) as\n'
                 'select\n    %s\nfrom public.business_secrets s', v_columns);
-            execute format('comment on view public.decrypted_business_secrets is %L', v_comment);
+            comment on view public.decrypted_business_secrets is 'app-secrets: the rows of business_secrets in clear';
             exit;
         exception when lock_not_available then
             if v_attempt = 100 then
@@ -2253,19 +2272,24 @@ end $$;
 
 -- `zz_`: after every other BEFORE trigger, on what is really stored, and `zz_app_secrets_sync` after reap, when versions and
 -- Vault rows are in place.
-create or replace function app_secrets.make_sealing() returns void
-    language plpgsql set search_path = pg_catalog, pg_temp
+create or replace function app_secrets.sealing_arguments() returns text
+    language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_arguments text;
 begin
-    select format('%L, %L, %L, %L',
+    return (select format('%L, %L, %L, %L',
         coalesce(string_agg(c.name, ',' order by c.position) filter (where c.sealed), ''),
         coalesce(string_agg(c.name, ',' order by c.position) filter (where not c.sealed and c.type = 'text'), ''),
         coalesce(string_agg(c.name, ',' order by c.position) filter (where not c.sealed and c.type = 'timestamptz'), ''),
         coalesce(string_agg(c.name, ',' order by c.position) filter (where c.legacy_state in ('synced', 'filled')), ''))
-    into v_arguments
-    from app_secrets.catalogue c where c.retired_at is null and c.in_place <> 'pending';
+    from app_secrets.catalogue c where c.retired_at is null and c.in_place <> 'pending');
+end $$;
+
+create or replace function app_secrets.make_sealing() returns void
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_arguments constant text := app_secrets.sealing_arguments();
+begin
     execute format(
         'create or replace trigger zz_app_secrets_seal before insert or update on public.business_secrets '
         'for each row execute function app_secrets.seal_row(%s)', v_arguments);
@@ -2276,7 +2300,13 @@ begin
         for each statement execute function app_secrets.reap_statement();
     create or replace trigger zz_app_secrets_reap_all after truncate on public.business_secrets
         for each statement execute function app_secrets.reap_all();
+    perform app_secrets.make_writes();
+end $$;
 
+create or replace function app_secrets.make_writes() returns void
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
     -- Writes the named cells of one business, {name: text | null}, whatever a text looks like; the one place that sealed
     -- cells are written from by functions of ours. The business must exist.
     perform app_secrets.make_function('app_secrets.write_cells(p_business_id uuid, p_values jsonb)', 'returns void', 'security definer',
@@ -2445,7 +2475,9 @@ begin
     perform app_secrets.make_view();
     -- Of 003 and 004.
     foreach v_make in array array['make_backfill', 'make_reads', 'make_restore', 'make_grants'] loop
-        if to_regprocedure(format('app_secrets.%I()', v_make)) is not null then
+        -- A restore into a new cluster lacks the group role until 004 has made it.
+        if to_regprocedure(format('app_secrets.%I()', v_make)) is not null and (
+            v_make <> 'make_grants' or exists (select from pg_roles r where r.rolname = 'app_secrets_service')) then
             execute format('select app_secrets.%I()', v_make);
         end if;
     end loop;

@@ -33,6 +33,24 @@ begin
     perform app_secrets.require_migration(2);
 end $$;
 
+-- What `app-secrets verify` found, and when: `status` shows the last one instead of comparing every value anew.
+create table if not exists app_secrets.verifications (
+    id bigint generated always as identity primary key,
+    at timestamptz not null default clock_timestamp(),
+    login text not null default session_user,
+    mismatched bigint not null,
+    dangling bigint not null,
+    undecryptable bigint not null,
+    unsealed bigint not null,
+    orphans bigint not null,
+    -- Every value is in Vault and opens, and every trigger is in place.
+    proven boolean not null
+);
+alter table app_secrets.verifications enable row level security;
+drop policy if exists nobody on app_secrets.verifications;
+create policy nobody on app_secrets.verifications using (false);
+revoke all on app_secrets.verifications from public, anon, authenticated, service_role;
+
 -- The statements of the backfill and the proof, as the catalogue has it now.
 create or replace function app_secrets.make_backfill() returns void
     language plpgsql set search_path = pg_catalog, pg_temp
@@ -314,6 +332,41 @@ begin
     where p.phase = 'in_place';
 end $$;
 
+-- Rows of Vault that are ours and that nothing refers to, of all businesses or one. What is not registered in
+-- app_secrets.vault_rows is not ours, whatever its name.
+create or replace function app_secrets.orphans(p_business_id uuid default null)
+    returns table (vault_id uuid, business_id uuid, name text)
+    language plpgsql stable set search_path = pg_catalog, pg_temp set row_security = off
+as $$
+#variable_conflict use_column
+begin
+    return query
+        select r.vault_id, r.business_id, r.name
+        from app_secrets.vault_rows r
+        join vault.secrets v on v.id = r.vault_id
+        left join public.business_secrets s on s.business_id = r.business_id
+        where (p_business_id is null or r.business_id = p_business_id) and case r.role
+            when 'current' then to_jsonb(s) ->> r.name is distinct from r.vault_id::text
+            when 'previous' then not exists (
+                select from app_secrets.secret_versions w
+                where w.business_id = r.business_id and w.name = r.name and w.previous_until is not null)
+            else r.role = 'former' end;
+end $$;
+
+-- Removes them, of one business and under its lock, and gives how many went.
+create or replace function app_secrets.remove_orphans(p_business_id uuid) returns bigint
+    language plpgsql set search_path = pg_catalog, pg_temp set row_security = off
+as $$
+declare
+    v_ids uuid[];
+begin
+    perform app_secrets.lock_row(p_business_id);
+    select array_agg(o.vault_id) into v_ids from app_secrets.orphans(p_business_id) o;
+    delete from vault.secrets v where v.id = any (v_ids);
+    delete from app_secrets.vault_rows r where r.vault_id = any (v_ids) and r.role in ('current', 'previous');
+    return coalesce(cardinality(v_ids), 0);
+end $$;
+
 -- What goes with the plaintext columns when they are dropped, or still names them. `own`: it is of these columns alone, and a
 -- rollback makes it again; `shared`: it concerns other columns or code too, so its loss needs consent by name; `blocks`: DROP
 -- COLUMN refuses while it is there. `definition` makes it again.
@@ -488,12 +541,18 @@ declare
     v_name text;
     v_left bigint;
 begin
-    if exists (select from app_secrets.businesses_to_fill(1)) or exists (select from app_secrets.cells_to_seal(null, 1)) then
+    if exists (select from app_secrets.backfill_progress p where p.phase = 'restore') then
+        -- The plaintext columns are coming back: `app-secrets rollback` proves them at its end.
+        raise warning 'a rollback is under way: run `npx app-secrets rollback` to finish it';
+        return;
+    elsif exists (select from app_secrets.businesses_to_fill(1)) or exists (select from app_secrets.cells_to_seal(null, 1)) then
         -- Sent as one transaction, with too much left: the names keep their state, and the runner fills them.
         raise warning 'not everything is filled yet: run `npx app-secrets migrate`';
         return;
     end if;
-    perform app_secrets.require_verified();
+    if exists (select from app_secrets.catalogue c where c.legacy_state = 'synced' or c.in_place = 'sealing') then
+        perform app_secrets.require_verified();
+    end if;
     select count(*) into v_left from app_secrets.cells_to_seal(null, 1000);
     if v_left > 0 then
         raise exception '% cells are not sealed', v_left using errcode = 'AS006', hint = 'Run this file again.';

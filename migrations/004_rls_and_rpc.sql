@@ -1137,6 +1137,71 @@ begin
     end loop;
 end $$;
 
+-- What stands otherwise than it would be made now: functions, the view, the triggers' arguments, what it misses. Makes
+-- everything once and undoes it, and locks no table: neither readers nor writers notice.
+create or replace function app_secrets.stale_objects() returns table (object text, problem text)
+    language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '200ms'
+as $$
+#variable_conflict use_column
+declare
+    v_before jsonb;
+    v_after jsonb;
+    v_view text;
+    v_make text;
+begin
+    if not pg_try_advisory_xact_lock(hashtextextended('app_secrets.migrations', 0)) then
+        raise exception 'a migration is at work' using errcode = 'lock_not_available';
+    end if;
+    begin
+        select jsonb_object_agg(p.oid::regprocedure, md5(concat_ws('|', p.prosrc, p.prosecdef, p.provolatile, p.proconfig::text))) into v_before
+        from pg_proc p where p.pronamespace = 'app_secrets'::regnamespace;
+        foreach v_make in array array['make_writes', 'make_backfill', 'make_reads', 'make_restore']
+            || case when app_secrets.sync_stands() then array['make_sync'] else '{}' end loop
+            if to_regprocedure(format('app_secrets.%I()', v_make)) is not null then
+                execute format('select app_secrets.%I()', v_make);
+            end if;
+        end loop;
+        select jsonb_object_agg(p.oid::regprocedure, md5(concat_ws('|', p.prosrc, p.prosecdef, p.provolatile, p.proconfig::text))) into v_after
+        from pg_proc p where p.pronamespace = 'app_secrets'::regnamespace;
+        execute format('create view app_secrets.probe as select %s from public.business_secrets s', app_secrets.view_columns());
+        v_view := pg_get_viewdef('app_secrets.probe'::regclass);
+        raise exception 'undone' using errcode = 'AS000';
+    exception when sqlstate 'AS000' then
+        null;
+    end;
+    return query
+        select a.key, case when v_before ? a.key then 'is altered' else 'is missing' end
+        from jsonb_each(v_after) a where a.value is distinct from v_before -> a.key
+        union all
+        select 'public.decrypted_business_secrets', 'is missing' where to_regclass('public.decrypted_business_secrets') is null
+        union all
+        select 'public.decrypted_business_secrets', 'is altered'
+        where to_regclass('public.decrypted_business_secrets') is not null
+            and pg_get_viewdef(to_regclass('public.decrypted_business_secrets')) <> v_view
+        union all
+        select c.oid::regclass::text, 'is a view without ' || o.name
+        from pg_class c
+        cross join (values ('security_invoker'), ('security_barrier')) as o(name)
+        where c.relnamespace = 'public'::regnamespace
+            and c.relname in ('decrypted_business_secrets', 'business_secret_names', 'business_secret_status')
+            and not coalesce(c.reloptions, '{}') && array[o.name || '=true', o.name || '=on']
+        union all
+        select format('trigger %I on public.business_secrets', t.tgname), 'is made for other names'
+        from pg_trigger t
+        where t.tgrelid = to_regclass('public.business_secrets') and t.tgname in ('zz_app_secrets_seal', 'zz_app_secrets_reap')
+            and strpos(pg_get_triggerdef(t.oid), format('(%s)', app_secrets.sealing_arguments())) = 0
+        union all
+        select 'the sync with the plaintext columns', 'is made for other names, or a trigger of it is missing or disabled'
+        where not app_secrets.sync_stands()
+        union all
+        select format('public.business_secrets.%I', c.name), 'has no CHECK that it holds references'
+        from app_secrets.catalogue c
+        where c.sealed and c.retired_at is null and c.in_place <> 'pending' and not exists (
+            select from pg_constraint k
+            where k.conrelid = to_regclass('public.business_secrets') and k.conname = c.name || '_is_reference');
+end $$;
+revoke all on function app_secrets.stale_objects() from public, anon, authenticated, service_role;
+
 do $$
 declare
     v_settings app_secrets.settings;

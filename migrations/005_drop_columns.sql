@@ -122,7 +122,9 @@ begin
     select 'column', format('%s.%I', v_owner, a.attname), a.attname,
         format('alter table %s add column %I %s%s%s', v_owner, a.attname, format_type(a.atttypid, a.atttypmod),
             case when a.attcollation <> t.typcollation then format(' collate %s', a.attcollation::regcollation) else '' end,
-            coalesce(' default ' || pg_get_expr(f.adbin, f.adrelid), ''))
+            -- A default that is a value of its own is set afterwards: rows that had none keep none.
+            coalesce(case when a.attnotnull then '' else format('; alter table %s alter column %I set', v_owner, a.attname) end
+                || ' default ' || pg_get_expr(f.adbin, f.adrelid), ''))
     from app_secrets.catalogue c
     join pg_attribute a on a.attrelid = v_owner::regclass and a.attname = c.legacy_column and not a.attisdropped
     join pg_type t on t.oid = a.atttypid
@@ -274,8 +276,8 @@ begin
     where p.phase = 'restore';
 end $$;
 
--- Puts back what hung on the columns, after the values, and gives what it could not put back. Constraints are proven against
--- all rows, and indexes block writers while they are made.
+-- Puts back what hung on the columns, after the values, and gives what it could not put back, which is kept for another
+-- run. Constraints are proven against all rows, and indexes block writers while they are made.
 create or replace function app_secrets.finish_restore() returns table (kind text, object text, restored boolean, problem text)
     language plpgsql set search_path = pg_catalog, pg_temp set row_security = off
 as $$
@@ -294,13 +296,18 @@ begin
             restored := true;
         exception when duplicate_table or duplicate_object then
             restored := true;
+        when lock_not_available or deadlock_detected then
+            raise;
         when others then
             restored := false;
             problem := sqlerrm;
         end;
+        if restored then
+            delete from app_secrets.dropped_objects d where d.id = v_object.id;
+        end if;
         return next;
     end loop;
-    delete from app_secrets.dropped_objects;
+    delete from app_secrets.dropped_objects d where d.kind = 'column';
     delete from app_secrets.backfill_progress p where p.phase = 'restore';
     if not exists (select from app_secrets.verify_legacy() v where v.mismatched > 0) then
         update app_secrets.catalogue c set legacy_state = 'filled' where c.legacy_state = 'synced';

@@ -17,8 +17,11 @@ test('the app in a browser', async (t) => {
   const rows = async (text, values) =>
     withClient(stack.cluster.urlFor('postgres'), async (client) => (await client.query(text, values)).rows)
   const stored = async (name, id = teahouse.id) =>
-    (await rows(`select ${name} as value from public.decrypted_business_secrets where business_id = $1`, [id]))[0]
-      ?.value
+    (
+      await rows(`select ${name} as value from public.decrypted_business_secrets where business_id = $1`, [
+        id,
+      ])
+    )[0]?.value
   const keys = stack.people.flatMap(({ businesses }) => businesses.flatMap((one) => Object.values(one.keys)))
   const typed = []
   const key = (text) => {
@@ -35,7 +38,8 @@ test('the app in a browser', async (t) => {
   page.on('response', (response) => {
     if (/\/(rest|api|auth)\//.test(response.url())) answers.push(response.text().catch(() => ''))
   })
-  const row = (label) => page.locator('.secret', { has: page.getByRole('heading', { name: label, exact: true }) })
+  const row = (label) =>
+    page.locator('.secret', { has: page.getByRole('heading', { name: label, exact: true }) })
 
   await t.test('a wrong password is refused in words', async () => {
     await signIn(page, { email: owner.email, password: 'wrong' })
@@ -56,7 +60,12 @@ test('the app in a browser', async (t) => {
     stack.providers.down.add('sms')
     await page.getByRole('button', { name: 'Check all' }).click()
     await page.getByText('Checked: 4 accepted, 1 refused, 1 not reachable').waitFor()
-    const states = { 'Google Gemini': 'Works', 'xAI Grok': 'Refused', 'Kling secret key': 'Works', 'Global SMS': 'Not checked' }
+    const states = {
+      'Google Gemini': 'Works',
+      'xAI Grok': 'Refused',
+      'Kling secret key': 'Works',
+      'Global SMS': 'Not checked',
+    }
     for (const [label, state] of Object.entries(states)) {
       await row(label).locator('.state').getByText(state).waitFor()
     }
@@ -64,22 +73,28 @@ test('the app in a browser', async (t) => {
     stack.providers.down.clear()
   })
 
-  await t.test('a replaced key is saved with the keyboard alone, masked, validated, and there after a reload', async () => {
-    const replace = page.getByRole('button', { name: 'Replace xAI Grok' })
-    await replace.focus()
-    await page.keyboard.press('Enter')
-    await page.keyboard.type(key('grok-live-typed-in-the-browser'))
-    await page.keyboard.press('Enter')
-    await page.getByText('xAI Grok: replaced').waitFor()
-    assert.equal(await stored('grok_api_key'), 'grok-live-typed-in-the-browser')
-    await row('xAI Grok').getByText('•••• wser').waitFor()
-    assert.ok(await replace.evaluate((button) => button === document.activeElement), 'focus is where it was')
-    await page.getByRole('button', { name: 'Check all' }).click()
-    await row('xAI Grok').locator('.state').getByText('Works').waitFor()
-    await page.reload()
-    await row('xAI Grok').getByText('•••• wser').waitFor()
-    await row('xAI Grok').locator('.state').getByText('Works').waitFor()
-  })
+  await t.test(
+    'a replaced key is saved with the keyboard alone, masked, validated, and there after a reload',
+    async () => {
+      const replace = page.getByRole('button', { name: 'Replace xAI Grok' })
+      await replace.focus()
+      await page.keyboard.press('Enter')
+      await page.keyboard.type(key('grok-live-typed-in-the-browser'))
+      await page.keyboard.press('Enter')
+      await page.getByText('xAI Grok: replaced').waitFor()
+      assert.equal(await stored('grok_api_key'), 'grok-live-typed-in-the-browser')
+      await row('xAI Grok').getByText('•••• wser').waitFor()
+      assert.ok(
+        await replace.evaluate((button) => button === document.activeElement),
+        'focus is where it was',
+      )
+      await page.getByRole('button', { name: 'Check all' }).click()
+      await row('xAI Grok').locator('.state').getByText('Works').waitFor()
+      await page.reload()
+      await row('xAI Grok').getByText('•••• wser').waitFor()
+      await row('xAI Grok').locator('.state').getByText('Works').waitFor()
+    },
+  )
 
   await t.test('Escape closes the field, and nothing is saved', async () => {
     await page.getByRole('button', { name: 'Replace xAI Grok' }).click()
@@ -104,7 +119,9 @@ test('the app in a browser', async (t) => {
 
   await t.test('what old code has changed meanwhile is not overwritten', async () => {
     await page.getByRole('button', { name: 'Replace YouTube Data API' }).click()
-    await rows("update public.businesses set youtube_api_key = 'youtube-live-by-old-code' where id = $1", [teahouse.id])
+    await rows("update public.businesses set youtube_api_key = 'youtube-live-by-old-code' where id = $1", [
+      teahouse.id,
+    ])
     await page.keyboard.type(key('youtube-live-too-late'))
     await page.keyboard.press('Enter')
     await page.getByText('Somebody else has changed this key in the meantime.').waitFor()
@@ -132,7 +149,9 @@ test('the app in a browser', async (t) => {
   await t.test('the other business of the same owner is another list', async () => {
     await page.getByRole('link', { name: 'Integrations' }).click()
     await page.getByLabel('Business', { exact: true }).selectOption('Harbour Books')
-    await row('WhatsApp').getByText(`•••• ${owner.businesses[1].keys.whatsapp_api_key.slice(-4)}`).waitFor()
+    await row('WhatsApp')
+      .getByText(`•••• ${owner.businesses[1].keys.whatsapp_api_key.slice(-4)}`)
+      .waitFor()
     await row('xAI Grok').getByText('Not set').waitFor()
   })
 
@@ -158,24 +177,34 @@ test('the app in a browser', async (t) => {
     assert.deepEqual(context.problems, [])
   })
 
-  await t.test('no key is in the document, an address, the storage, the console, an answer or a log', async () => {
-    const looked = {
-      document: await page.content(),
-      fields: (await page.locator('input').evaluateAll((all) => all.map(({ value }) => value))).join(' '),
-      addresses: addresses.join(' '),
-      storage: await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie])),
-      console: spoken.join(' '),
-      answers: (await Promise.all(answers)).join(' '),
-      backend: stack.backendOutput,
-      database: stack.cluster.log(),
-    }
-    assert.match(looked.storage, /access_token/)
-    assert.match(looked.answers, /last4/)
-    for (const value of [...keys, ...typed, ...other.businesses.flatMap((one) => Object.values(one.keys))]) {
-      for (const [where, text] of Object.entries(looked)) assert.ok(!text.includes(value), `a key in: ${where}`)
-    }
-    assert.deepEqual(page.problems, [])
-  })
+  await t.test(
+    'no key is in the document, an address, the storage, the console, an answer or a log',
+    async () => {
+      const looked = {
+        document: await page.content(),
+        fields: (await page.locator('input').evaluateAll((all) => all.map(({ value }) => value))).join(' '),
+        addresses: addresses.join(' '),
+        storage: await page.evaluate(() =>
+          JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie]),
+        ),
+        console: spoken.join(' '),
+        answers: (await Promise.all(answers)).join(' '),
+        backend: stack.backendOutput,
+        database: stack.cluster.log(),
+      }
+      assert.match(looked.storage, /access_token/)
+      assert.match(looked.answers, /last4/)
+      for (const value of [
+        ...keys,
+        ...typed,
+        ...other.businesses.flatMap((one) => Object.values(one.keys)),
+      ]) {
+        for (const [where, text] of Object.entries(looked))
+          assert.ok(!text.includes(value), `a key in: ${where}`)
+      }
+      assert.deepEqual(page.problems, [])
+    },
+  )
 
   await t.test('after signing out nothing of the business is left on the page', async () => {
     await page.getByRole('button', { name: 'Sign out' }).click()

@@ -50,7 +50,7 @@ test('every page, on every screen', async (t) => {
       await take('settings-remove')
       await page.getByRole('link', { name: 'Activity' }).click()
       await page.getByRole('cell', { name: 'moved from plaintext' }).first().waitFor()
-      await page.getByText('4 of 4').waitFor()
+      await page.getByText('app-secrets migrate').waitFor()
       await take('activity')
 
       const other = await openPage(t, browser, stack.url, screen)
@@ -77,7 +77,8 @@ function problemsOf(page) {
     const problems = []
     if (document.documentElement.scrollWidth > window.innerWidth) problems.push('the page scrolls sideways')
     for (const control of document.querySelectorAll('button, input, select, a')) {
-      const name = control.getAttribute('aria-label') ?? control.labels?.[0]?.textContent ?? control.textContent
+      const name =
+        control.getAttribute('aria-label') ?? control.labels?.[0]?.textContent ?? control.textContent
       if (!name.trim()) problems.push(`a ${control.tagName} without a name`)
     }
     // A canvas turns any way to write a colour into red, green and blue.
@@ -89,7 +90,9 @@ function problemsOf(page) {
       return [...canvas.getImageData(0, 0, 1, 1).data]
     }
     const luminance = (rgb) => {
-      const [r, g, b] = rgb.map((c) => (c / 255 <= 0.03928 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4))
+      const [r, g, b] = rgb.map((c) =>
+        c / 255 <= 0.03928 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4,
+      )
       return 0.2126 * r + 0.7152 * g + 0.0722 * b
     }
     const backdrop = (element) => {
@@ -102,9 +105,15 @@ function problemsOf(page) {
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
     while (walker.nextNode()) {
       const element = walker.currentNode.parentElement
-      if (!walker.currentNode.textContent.trim() || !element.checkVisibility() || element.closest('script, :disabled'))
+      if (
+        !walker.currentNode.textContent.trim() ||
+        !element.checkVisibility() ||
+        element.closest('script, :disabled')
+      )
         continue
-      const [front, back] = [channels(getComputedStyle(element).color).slice(0, 3), backdrop(element)].map(luminance)
+      const [front, back] = [channels(getComputedStyle(element).color).slice(0, 3), backdrop(element)].map(
+        luminance,
+      )
       const ratio = (Math.max(front, back) + 0.05) / (Math.min(front, back) + 0.05)
       if (ratio < 4.5) problems.push(`${ratio.toFixed(1)}:1 for "${walker.currentNode.textContent.trim()}"`)
     }

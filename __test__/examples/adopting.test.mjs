@@ -42,13 +42,21 @@ test('a live app moves its keys, and back: no request fails, no key is wrong', a
   // Before: supabase-js on the plaintext columns.
   const old = {
     'old reader': {
-      read: async (id, name) => (await data(service.from('businesses').select(name).eq('id', id).single()))[name],
+      read: async (id, name) =>
+        (await data(service.from('businesses').select(name).eq('id', id).single()))[name],
     },
     'old writer': {
-      write: (id, name, value) => data(service.from('businesses').update({ [name]: value }).eq('id', id)),
+      write: (id, name, value) =>
+        data(
+          service
+            .from('businesses')
+            .update({ [name]: value })
+            .eq('id', id),
+        ),
     },
     'old page': {
-      read: async (id, name) => (await data(user.from('businesses').select(name).eq('id', id).single()))[name],
+      read: async (id, name) =>
+        (await data(user.from('businesses').select(name).eq('id', id).single()))[name],
     },
   }
   // After: the package in servers, supabase-js on the sealed table and its view in pages.
@@ -56,7 +64,9 @@ test('a live app moves its keys, and back: no request fails, no key is wrong', a
     'new reader': { read: (id, name) => secrets.get(id, name) },
     'new page reader': {
       read: async (id, name) =>
-        (await data(user.from('decrypted_business_secrets').select(name).eq('business_id', id).single()))[name],
+        (await data(user.from('decrypted_business_secrets').select(name).eq('business_id', id).single()))[
+          name
+        ],
     },
   }
   const writers = {
@@ -98,7 +108,9 @@ test('a live app moves its keys, and back: no request fails, no key is wrong', a
   await phase('switch readers', async () => start(readers))
   await phase('switch writers', async () => start(writers))
   await phase('verify, with old and new code still at work', () => cliEnds(0, db, ['verify']))
-  await phase('back to old readers and writers alone', () => traffic.stop(...Object.keys({ ...readers, ...writers })))
+  await phase('back to old readers and writers alone', () =>
+    traffic.stop(...Object.keys({ ...readers, ...writers })),
+  )
   await phase('and to both again', async () => start({ ...readers, ...writers }))
   await phase('old code is gone', () => traffic.stop(...Object.keys(old)))
   await phase('verify', () => cliEnds(0, db, ['verify']))

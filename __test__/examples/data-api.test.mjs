@@ -94,11 +94,24 @@ test('the Data API', async (t) => {
   })
 
   await t.test('what a write was to give back and is not one row is undone', async () => {
-    const { status } = await user.from('things').update({ name: 'changed' }).gte('id', 0).eq('id', 8).select().single()
+    const { status } = await user
+      .from('things')
+      .update({ name: 'changed' })
+      .gte('id', 0)
+      .eq('id', 8)
+      .select()
+      .single()
     assert.equal(status, 406)
     await user.from('things').insert([{ id: 10 }, { id: 11 }], { defaultToNull: false })
-    assert.equal((await user.from('things').update({ name: 'both' }).gte('id', 10).select().single()).status, 406)
-    const { data, count } = await user.from('things').select('name', { count: 'exact' }).in('id', [10, 11]).limit(1)
+    assert.equal(
+      (await user.from('things').update({ name: 'both' }).gte('id', 10).select().single()).status,
+      406,
+    )
+    const { data, count } = await user
+      .from('things')
+      .select('name', { count: 'exact' })
+      .in('id', [10, 11])
+      .limit(1)
     assert.deepEqual([data, count], [[{ name: 'unnamed' }], 2])
   })
 
@@ -112,9 +125,15 @@ test('the Data API', async (t) => {
     const evil = `'; drop table public.things; --`
     assert.equal((await user.from('things').insert({ id: 20, name: evil })).error, null)
     assert.deepEqual((await user.from('things').select('id').eq('name', evil)).data, [{ id: 20 }])
-    assert.equal((await user.from('things').select('id').eq('id"; drop table public.things; --', 1)).status, 501)
+    assert.equal(
+      (await user.from('things').select('id').eq('id"; drop table public.things; --', 1)).status,
+      501,
+    )
     assert.equal((await user.from('things').select('id;drop')).status, 501)
-    assert.deepEqual((await user.from('things').select('key:id').in('name', [evil, 'x']).is('n', null)).data, [{ key: 20 }])
+    assert.deepEqual(
+      (await user.from('things').select('key:id').in('name', [evil, 'x']).is('n', null)).data,
+      [{ key: 20 }],
+    )
   })
 
   await t.test('what it does not know is refused, and not left out', async () => {
@@ -133,7 +152,10 @@ test('the Data API', async (t) => {
     const client = supabaseClient(api, api.keys.publishable)
     const wrong = await client.auth.signInWithPassword({ email: 'owner@example.com', password: 'wrong' })
     assert.equal(wrong.error.code, 'invalid_credentials')
-    const { data } = await client.auth.signInWithPassword({ email: 'owner@example.com', password: 'of-the-owner' })
+    const { data } = await client.auth.signInWithPassword({
+      email: 'owner@example.com',
+      password: 'of-the-owner',
+    })
     assert.equal(data.user.id, owner)
     assert.equal((await client.from('businesses').select('id')).data.length, 1)
     const refresh = { refresh_token: data.session.refresh_token }

@@ -119,6 +119,40 @@ export async function consumersReadAndWrite(demo) {
     [id],
   )
   report.claim('the audit names the login and the actor of each write', audited >= 12, `${audited} entries`)
+  await undoWhatWasWritten(demo, secrets, id)
+  await loginOfOneConsumer(demo, id)
+}
+
+async function undoWhatWasWritten({ report, marker }, secrets, id) {
+  const before = await secrets.getSmsApiKey(id)
+  await secrets.setSmsApiKey(id, `${marker}-by-mistake`)
+  await secrets.undo(id, 'global_sms_api_key')
+  report.claim(
+    "undo(id, 'global_sms_api_key') puts the previous value back",
+    (await secrets.getSmsApiKey(id)) === before,
+  )
+}
+
+/** klingRoutes has a login of its own, which may read its two names and do nothing else. */
+async function loginOfOneConsumer(demo, id) {
+  const { report, cluster, admin } = demo
+  const names = ['kling_access_key', 'kling_secret_key']
+  report.say(`$ app-secrets login add kling_routes --read ${names.join(',')}`)
+  const url = await cluster.createLogin('kling_routes', { memberOf: ['app_secrets_service'] })
+  await admin.query('select app_secrets.grant_scope($1, $2, true, false)', ['kling_routes', names])
+  const kling = await demo.connect({ url, actor: 'demo' })
+  report.claim('a login of its own reads what it is for', (await kling.getKlingCredentials(id)) !== null)
+  const refused = async (work) => work().then(String, ({ code }) => code)
+  const read = await refused(() => kling.getProviderKey(id, 'gemini'))
+  report.claim('refused: it reads another consumer’s key', read === 'PERMISSION_DENIED', read)
+  const written = await refused(() => kling.set(id, names[0], `${demo.marker}-by-kling`))
+  report.claim('refused: it writes its own', written === 'PERMISSION_DENIED', written)
+  const listed = (await kling.list(id)).map(({ name }) => name)
+  report.claim('it learns of no other name', listed.join() === names.join(), listed.join(' '))
+  const marks = await demo.rows("select name from app_secrets.access_of($1) where login = 'kling_routes'", [
+    id,
+  ])
+  report.claim('and what it has read is on record', marks.length === 2, `${marks.length} marks`)
 }
 
 function same(found, expected) {

@@ -22,6 +22,7 @@ export class Demo {
   control = 'control-5be2d04c'
 
   #clients = []
+  #opened = []
   #child
   #closing
 
@@ -58,9 +59,16 @@ export class Demo {
 
   /** The public API, with the service's login. */
   async secrets() {
-    const { connect } = createRequire(import.meta.url)('../../index.js')
-    this.addon ??= await connect({ url: this.serviceUrl, actor: 'demo' })
+    this.addon ??= await this.connect({ url: this.serviceUrl, actor: 'demo' })
     return this.addon
+  }
+
+  /** A client of the package, closed with the demo. */
+  async connect(options) {
+    const { connect } = createRequire(import.meta.url)('../../index.js')
+    const client = await connect(options)
+    this.#opened.push(client)
+    return client
   }
 
   /** A request as PostgREST sends it for a signed-in user, anon or service_role. */
@@ -108,7 +116,7 @@ export class Demo {
 
   async #close() {
     this.#child?.kill('SIGTERM')
-    await this.addon?.close().catch(() => {})
+    await Promise.all(this.#opened.map((client) => client.close().catch(() => {})))
     await Promise.all(this.#clients.map((client) => client.end().catch(() => {})))
     await this.cluster?.stop()
   }

@@ -52,9 +52,9 @@ export async function upsertFromTheBrowser(demo) {
   report.claim('rows that were read and are written back change nothing', isDeepStrictEqual(again, sealed))
   const after = await vaultRows(demo)
   report.claim(
-    'and no upsert left an orphan in Vault',
-    after.vault === after.cells,
-    `${before.vault} → ${after.vault} rows`,
+    'and no upsert left an orphan in Vault: a row for each cell, and the previous values for undo',
+    after.current === after.cells && after.unknown === 0,
+    `${before.current} → ${after.current} rows, ${after.previous} previous`,
   )
 }
 
@@ -133,10 +133,13 @@ async function threeOfOneOwner(demo) {
   )
 }
 
-/** Vault's rows of ours, and the cells that refer to one. */
+/** Vault's rows of ours by what they are for, those that nobody knows, and the cells that refer to one. */
 async function vaultRows(demo) {
   const [counts] = await demo.rows(
-    `select (select count(*)::int from vault.secrets where name like 'business\\_secrets/%') as vault,
+    `select (select count(*)::int from app_secrets.vault_rows where role = 'current') as current,
+            (select count(*)::int from app_secrets.vault_rows where role = 'previous') as previous,
+            (select count(*)::int from vault.secrets v where v.name like 'business\\_secrets/%'
+               and not exists (select from app_secrets.vault_rows r where r.vault_id = v.id)) as unknown,
             (select sum(num_nonnulls(
                gemini_api_key, grok_api_key, claude_api_key, youtube_api_key, kling_access_key, kling_secret_key,
                global_sms_api_key, whatsapp_api_key, google_access_token, google_refresh_token))::int

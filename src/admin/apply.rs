@@ -8,17 +8,20 @@ use tokio::time::Instant;
 use super::Admin;
 use super::backfill::{self, Filled};
 use super::event::{Control, Event};
-use super::files::{CONTRACT, FILES, File, LAST_BEFORE_CONTRACT, Step};
+use super::files::{FILES, FILL, File, Step};
+use super::preflight;
 use super::session::{Halt, Manner, Session};
 use crate::error::{Error, Result};
-use crate::queries::backfill::Direction;
+use crate::queries::backfill::{self as rows, Direction};
+use crate::queries::catalogue::{self, Catalogue};
 use crate::queries::ledger::{self, Applied};
-use crate::queries::{self, session};
+use crate::queries::preflight::{Obstacle, set_catalogue};
+use crate::queries::{inspect, session};
 
 /// How to migrate.
 #[derive(Debug, Clone)]
 pub struct MigrateOptions {
-    /// The last file to apply, 2 to 4. The plaintext is dropped by [`Admin::drop_legacy`] only.
+    /// The last file to apply. One that takes something away, as 005, is applied by [`Admin::drop_legacy`] only.
     pub to: i32,
     /// The most businesses in one transaction of the backfill, 1 to 10,000. Fewer where that takes long.
     pub batch: u32,
@@ -33,8 +36,8 @@ pub struct MigrateOptions {
 impl Default for MigrateOptions {
     fn default() -> Self {
         Self {
-            to: LAST_BEFORE_CONTRACT,
-            batch: 250,
+            to: File::last_expanding(),
+            batch: 100,
             pause: Duration::ZERO,
             lock_wait: Duration::from_mins(1),
             reapply: false,
@@ -66,21 +69,41 @@ pub struct Plan {
     pub businesses: i64,
     /// Plaintext values in them.
     pub plaintext_values: i64,
-    /// What to look at first.
-    pub warnings: Vec<String>,
+    /// Names that 003 still has to fill, seal or prove, though it is recorded.
+    pub due: Vec<String>,
+    /// What the pre-flight found: where one refuses, nothing will be changed.
+    pub obstacles: Vec<Obstacle>,
+}
+
+impl Plan {
+    /// Refuses as [`Admin::migrate`] would.
+    pub fn check(&self) -> Result<()> {
+        preflight::refuse(&self.obstacles)
+    }
 }
 
 impl MigrateOptions {
     fn check(&self) -> Result<()> {
-        if self.to == CONTRACT {
-            return Err(Error::Refused(
-                "005 drops the plaintext for good: that is `migrate --drop-legacy`, after `verify`, when no code reads \
-                 the columns any more"
-                    .into(),
-            ));
-        }
-        if File::of_version(self.to).is_none() {
-            return Err(Error::InvalidArgument("`to` is the number of a migration: 2, 3 or 4".into()));
+        match File::of_version(self.to) {
+            Some(file) if file.is_contracting() => {
+                return Err(Error::Refused(format!(
+                    "{:03} drops the plaintext for good: that is `migrate --drop-legacy`, after `verify`, when no code \
+                     reads the columns any more",
+                    file.version
+                )));
+            }
+            Some(_) => {}
+            None => {
+                let numbers: Vec<String> = FILES
+                    .iter()
+                    .filter(|file| !file.is_contracting())
+                    .map(|file| file.version.to_string())
+                    .collect();
+                return Err(Error::InvalidArgument(format!(
+                    "`to` is the number of a migration: {}",
+                    numbers.join(", ")
+                )));
+            }
         }
         if !(1..=10_000).contains(&self.batch) {
             return Err(Error::InvalidArgument("`batch` is a number of businesses from 1 to 10,000".into()));
@@ -117,9 +140,17 @@ impl Admin {
     ) -> Result<(), Halt> {
         let mut session = self.begin(control).await?;
         let applied = ledger::applied(session.connection()).await?;
-        for file in pending(&applied, options)? {
+        let files = self.pending(session.connection(), &applied, options).await?.files;
+        if files.iter().any(|file| file.version == FILES[0].version) {
+            let found = self.preflight(session.connection(), 0).await?;
+            preflight::refuse(&found.obstacles)?;
+            for obstacle in found.obstacles.iter().filter(|obstacle| obstacle.severity == "warn") {
+                control.tell(&Event::Warning(obstacle.sentence()));
+            }
+        }
+        set_catalogue(session.connection(), self.catalogue.as_deref().unwrap_or_default()).await?;
+        for file in files {
             outcome.stopped_in = Some(file.version);
-            warn(session.connection(), file, control).await?;
             apply(&mut session, control, options, file, filled).await?;
             outcome.applied.push(file.version);
             outcome.stopped_in = None;
@@ -131,40 +162,73 @@ impl Admin {
     pub async fn plan(&self, options: &MigrateOptions) -> Result<Plan> {
         options.check()?;
         let mut connection = self.look().await?;
-        let applied = ledger::applied(&mut connection).await?;
-        let files = pending(&applied, options)?;
-        let mut plan = Plan { files, businesses: 0, plaintext_values: 0, warnings: Vec::new() };
-        let columns = ledger::legacy_columns(&mut connection).await?;
-        let is_whole = columns.is_some_and(|columns| columns.len() == super::LEGACY_COLUMNS);
-        if is_whole {
-            (plan.businesses, plan.plaintext_values) = queries::backfill::plaintext(&mut connection).await?;
-            for (business, name) in queries::backfill::too_long(&mut connection).await? {
-                plan.warnings
-                    .push(format!("{name} of {business} has more than the 65,536 bytes that can be sealed"));
-            }
-        } else if applied.is_empty() {
-            plan.warnings
-                .push("public.businesses is not there, or lacks some of the eight plaintext columns".into());
-        }
-        for file in &plan.files {
-            plan.warnings.extend(warnings(&mut connection, file).await?);
+        let connection = &mut connection;
+        let applied = ledger::applied(connection).await?;
+        let pending = self.pending(connection, &applied, options).await?;
+        let found = self.preflight(connection, 0).await?;
+        let mut plan = Plan {
+            files: pending.files,
+            businesses: 0,
+            plaintext_values: 0,
+            due: pending.due,
+            obstacles: found.obstacles,
+        };
+        if plan.check().is_ok() {
+            let catalogue = match catalogue::read(connection).await? {
+                Some(catalogue) => catalogue,
+                None => catalogue::of_wanted(connection, &found.wanted).await?,
+            };
+            plan.businesses = inspect::rows(connection, &catalogue.owner_table).await?;
+            plan.plaintext_values = rows::plaintext_values(connection, &catalogue).await?;
         }
         Ok(plan)
     }
+
+    async fn pending(
+        &self,
+        connection: &mut PgConnection,
+        applied: &[Applied],
+        options: &MigrateOptions,
+    ) -> Result<Pending> {
+        refuse_newer(applied)?;
+        let catalogue = catalogue::read(connection).await?;
+        let is_restoring = catalogue.is_some() && rows::is_restoring(connection).await?;
+        Ok(pending(applied, catalogue.as_ref(), is_restoring, options))
+    }
 }
 
-/// The files that are still to be sent.
-fn pending(applied: &[Applied], options: &MigrateOptions) -> Result<Vec<&'static File>> {
-    refuse_newer(applied)?;
+/// What is still to be done.
+struct Pending {
+    files: Vec<&'static File>,
+    due: Vec<String>,
+}
+
+/// Every file that only adds, whatever its number, that is not recorded; and 003 once more for names that came later.
+fn pending(
+    applied: &[Applied],
+    catalogue: Option<&Catalogue>,
+    is_restoring: bool,
+    options: &MigrateOptions,
+) -> Pending {
     let has = |version| applied.iter().any(|entry| entry.version == version);
+    // What a rollback has put back is proven when it ends.
+    let due: Vec<String> = catalogue
+        .filter(|_| has(FILL) && !is_restoring)
+        .into_iter()
+        .flat_map(|catalogue| catalogue.names.iter().filter(|name| name.is_due()))
+        .map(|name| name.name.clone())
+        .collect();
     let is_wanted = |file: &&File| {
-        if has(file.version) {
-            return options.reapply;
-        }
-        // After 005 the columns are gone, and nothing before it is missed.
-        file.version <= options.to && !has(CONTRACT)
+        !file.is_contracting()
+            && file.version <= options.to
+            && (!has(file.version) || options.reapply || (file.version == FILL && !due.is_empty()))
     };
-    Ok(FILES.iter().filter(is_wanted).collect())
+    let mut files: Vec<&'static File> = FILES.iter().filter(is_wanted).collect();
+    if options.reapply {
+        // What 003 has to prove may not be so, after a restore: by then the rights are closed.
+        files.sort_by_key(|file| file.version == FILL && has(FILL));
+    }
+    Pending { files, due }
 }
 
 /// An older package must not touch what a newer one has made.
@@ -176,29 +240,6 @@ pub(crate) fn refuse_newer(applied: &[Applied]) -> Result<()> {
         ))),
         None => Ok(()),
     }
-}
-
-async fn warn(connection: &mut PgConnection, file: &File, control: &Control) -> Result<()> {
-    for warning in warnings(connection, file).await? {
-        control.tell(&Event::Warning(warning));
-    }
-    Ok(())
-}
-
-async fn warnings(connection: &mut PgConnection, file: &File) -> Result<Vec<String>> {
-    if file.version != 4 {
-        return Ok(Vec::new());
-    }
-    let policies = ledger::foreign_policies(connection).await?;
-    Ok(policies
-        .iter()
-        .map(|policy| {
-            format!(
-                "004 drops policy \"{policy}\" on business_secrets: app_secrets.accessible_business_ids() decides \
-                 instead"
-            )
-        })
-        .collect())
 }
 
 /// Sends one file, step by step.
@@ -230,4 +271,69 @@ pub(crate) async fn apply(
     }
     control.tell(&Event::Applied { version: file.version, elapsed: started.elapsed() });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queries::catalogue::SecretState;
+    use crate::timestamp::Timestamp;
+
+    fn versions(applied: &[i32], state: Option<&str>, options: &MigrateOptions) -> Vec<i32> {
+        let entry = |version: &i32| Applied {
+            version: *version,
+            name: String::new(),
+            checksum: None,
+            at: Timestamp(0),
+            by: String::new(),
+        };
+        let applied: Vec<Applied> = applied.iter().map(entry).collect();
+        let catalogue = state.map(|state| Catalogue {
+            names: vec![SecretState {
+                name: "a".into(),
+                label: "A".into(),
+                sealed: true,
+                kind: "text".into(),
+                legacy_column: Some("a".into()),
+                legacy_state: state.into(),
+                in_place: "none".into(),
+                is_retired: false,
+            }],
+            ..Catalogue::default()
+        });
+        let files = pending(&applied, catalogue.as_ref(), false, options).files;
+        files.iter().map(|file| file.version).collect()
+    }
+
+    #[test]
+    fn expanding_files_are_applied_whatever_came_before_and_the_contracting_never() {
+        let options = MigrateOptions::default();
+        assert_eq!(versions(&[], None, &options), [2, 3, 4]);
+        assert_eq!(versions(&[2, 3, 5], Some("dropped"), &options), [4]);
+        assert_eq!(versions(&[2, 3, 4], Some("filled"), &options), [0; 0]);
+        let to_two = MigrateOptions { to: 2, ..MigrateOptions::default() };
+        assert_eq!(versions(&[], None, &to_two), [2]);
+    }
+
+    #[test]
+    fn a_name_that_came_later_makes_003_due_again() {
+        let options = MigrateOptions::default();
+        assert_eq!(versions(&[2, 3, 4, 5], Some("synced"), &options), [3]);
+        assert_eq!(versions(&[2], Some("synced"), &options), [3, 4]);
+    }
+
+    #[test]
+    fn sent_again_the_rights_are_closed_before_anything_is_proven() {
+        let options = MigrateOptions { reapply: true, ..MigrateOptions::default() };
+        assert_eq!(versions(&[2, 3, 4, 5], Some("dropped"), &options), [2, 4, 3]);
+        assert_eq!(versions(&[], None, &options), [2, 3, 4]);
+    }
+
+    #[test]
+    fn a_contracting_file_is_refused_by_its_number() {
+        let drop = MigrateOptions { to: 5, ..MigrateOptions::default() };
+        assert!(drop.check().unwrap_err().to_string().contains("--drop-legacy"));
+        let unknown = MigrateOptions { to: 6, ..MigrateOptions::default() };
+        assert!(unknown.check().unwrap_err().to_string().contains("2, 3, 4"));
+    }
 }

@@ -9,6 +9,7 @@ use super::event::{Control, Event, Progress};
 use super::session::{Halt, Manner, Session};
 use crate::error::Error;
 use crate::queries::backfill::{self, Direction};
+use crate::queries::catalogue::{self, Catalogue};
 
 /// A writer of keys waits for the batch that is running, so batches that take longer are made smaller.
 const LONGEST_BATCH: Duration = Duration::from_millis(400);
@@ -27,7 +28,8 @@ pub(crate) async fn run(
     options: &MigrateOptions,
     filled: &mut Filled,
 ) -> Result<(), Halt> {
-    let totals = backfill::totals(session.connection(), direction).await?;
+    let catalogue = catalogue::read(session.connection()).await?.unwrap_or_default();
+    let totals = backfill::totals(session.connection(), &catalogue, direction).await?;
     let mut pace = Pace::new(totals.done, totals.total);
     let mut size = Size::new(options.batch);
     let manner = Manner {
@@ -50,7 +52,7 @@ pub(crate) async fn run(
         let batch = match batch {
             Ok(batch) => batch,
             Err(Halt::Failed(error @ Error::InvalidValue { .. })) => {
-                return Err(too_long(session, error).await);
+                return Err(too_long(session, &catalogue, error).await);
             }
             Err(halt) => return Err(halt),
         };
@@ -63,8 +65,14 @@ pub(crate) async fn run(
         if batch.waiting {
             // Only to see who it is: the batch itself never waits for them.
             let manner = Manner { is_cancelled_by_stop: true, ..manner };
+            let catalogue = &catalogue;
             session
-                .run(control, manner, |connection| Box::pin(backfill::wait_for_locked(connection, direction)))
+                .run(control, manner, |connection| {
+                    let catalogue = catalogue.clone();
+                    Box::pin(
+                        async move { backfill::wait_for_locked(connection, &catalogue, direction).await },
+                    )
+                })
                 .await?;
         } else {
             control.tell(&Event::Batch(pace.note(batch.businesses, filled.secrets)));
@@ -76,8 +84,8 @@ pub(crate) async fn run(
 }
 
 /// The database says that a value is too long, not whose.
-async fn too_long(session: &mut Session, error: Error) -> Halt {
-    match backfill::too_long(session.connection()).await {
+async fn too_long(session: &mut Session, catalogue: &Catalogue, error: Error) -> Halt {
+    match backfill::too_long(session.connection(), catalogue).await {
         Ok(cells) if !cells.is_empty() => {
             let cells: Vec<String> =
                 cells.iter().map(|(business, name)| format!("{name} of {business}")).collect();
@@ -146,11 +154,11 @@ mod tests {
 
     #[test]
     fn batches_shrink_where_they_take_long_and_grow_back_to_what_was_asked_for() {
-        let mut size = Size::new(250);
+        let mut size = Size::new(100);
         for _ in 0..5 {
             size.adapt(Duration::from_millis(10));
         }
-        assert_eq!(size.current, 250);
+        assert_eq!(size.current, 100);
         for _ in 0..20 {
             size.adapt(Duration::from_secs(1));
         }

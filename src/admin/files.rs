@@ -24,10 +24,10 @@ pub(crate) enum Step {
     Backfill,
 }
 
-/// The last file that `migrate` applies of itself. The next one drops the plaintext.
-pub const LAST_BEFORE_CONTRACT: i32 = 4;
-/// The file that drops the plaintext.
-pub const CONTRACT: i32 = 5;
+/// The file that fills and proves. It is sent again for names that come later.
+pub(crate) const FILL: i32 = 3;
+/// The file that makes policies and RPC: from here on services can work.
+pub const RPC: i32 = 4;
 
 /// Every file, in order.
 pub static FILES: [File; 4] = [
@@ -50,7 +50,7 @@ pub static FILES: [File; 4] = [
         sql: include_str!("../../migrations/004_rls_and_rpc.sql"),
     },
     File {
-        version: CONTRACT,
+        version: 5,
         name: "drop_columns",
         title: "drops the plaintext columns",
         sql: include_str!("../../migrations/005_drop_columns.sql"),
@@ -61,6 +61,17 @@ impl File {
     /// The file of that number.
     pub fn of_version(version: i32) -> Option<&'static Self> {
         FILES.iter().find(|file| file.version == version)
+    }
+
+    /// Whether it takes something away for good, which its first line says. Such a file is never applied but by a
+    /// command of its own, with a confirmation.
+    pub fn is_contracting(&self) -> bool {
+        self.sql.lines().next() != Some("-- app-secrets: expand")
+    }
+
+    /// The last file that only adds.
+    pub fn last_expanding() -> i32 {
+        FILES.iter().filter(|file| !file.is_contracting()).map(|file| file.version).max().unwrap_or_default()
     }
 
     /// As it is called in `migrations/`.
@@ -140,6 +151,21 @@ mod tests {
             let expected: &[bool] = if file.version == 3 { &[false, true, false] } else { &[false] };
             assert_eq!(kinds, expected, "{}", file.file_name());
         }
+    }
+
+    #[test]
+    fn every_file_says_in_its_first_line_what_it_does() {
+        for file in &FILES {
+            let first = file.sql.lines().next().unwrap_or_default();
+            assert!(
+                matches!(first, "-- app-secrets: expand" | "-- app-secrets: contract"),
+                "{}: {first}",
+                file.file_name()
+            );
+        }
+        let contracting: Vec<i32> =
+            FILES.iter().filter(|file| file.is_contracting()).map(|file| file.version).collect();
+        assert_eq!((contracting, File::last_expanding()), (vec![5], 4));
     }
 
     #[test]

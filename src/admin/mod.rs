@@ -13,6 +13,7 @@ mod history;
 mod init;
 mod logins;
 mod names;
+mod preflight;
 mod scram;
 mod scrub;
 mod session;
@@ -21,9 +22,10 @@ mod types;
 mod verify;
 
 pub use self::apply::{MigrateOptions, Migrated, Plan};
-pub use self::contract::{Dropped, RolledBack};
+pub use self::contract::{Confirmation, DropOptions, DropPlan, Dropped, RolledBack};
 pub use self::event::{Control, Event, Progress, Stopper};
-pub use self::files::{CONTRACT, FILES, File, LAST_BEFORE_CONTRACT};
+pub(crate) use self::files::FILL;
+pub use self::files::{FILES, File, RPC};
 pub use self::init::{InitOptions, Proposal, label as label_of};
 pub use self::logins::{NewLogin, Removed, Scope};
 pub use self::names::{Added, NewSecret, known_names};
@@ -32,12 +34,16 @@ pub use self::status::{FileState, FileStatus, Next, Status};
 pub use self::types::declarations;
 pub use self::verify::Verification;
 pub(crate) use self::verify::triggers;
+pub use crate::queries::backfill::PutBack;
+pub use crate::queries::catalogue::SecretState;
+pub use crate::queries::dependents::Dependent;
 pub use crate::queries::history::Change;
 pub use crate::queries::logins::Login;
 pub use crate::queries::marks::{Access, Unusual};
 pub use crate::queries::names::CatalogueEntry;
 pub use crate::queries::pages::PageSearch;
-pub use crate::queries::proof::{ColumnProof, Finding, LegacyWrites};
+pub use crate::queries::preflight::Obstacle;
+pub use crate::queries::proof::{ColumnProof, Finding, LegacyWrites, Recorded};
 pub use crate::queries::session::Blocker;
 pub use crate::queries::statements::Statement;
 
@@ -47,18 +53,24 @@ use crate::config::Config;
 #[derive(Debug, Clone)]
 pub struct Admin {
     config: Config,
+    /// The wanted catalogue, as `app-secrets.json` has it; counts only until the database knows its own.
+    catalogue: Option<String>,
 }
-
-/// Anything but all of them is not the table that these migrations are for.
-const LEGACY_COLUMNS: usize = 8;
 
 /// The variable that holds the migration role's connection string.
 pub const ADMIN_URL_VARIABLE: &str = "ADMIN_DATABASE_URL";
 
 impl Admin {
-    /// `config` leads to the migration role: `postgres` on Supabase, the owner of `businesses`.
+    /// `config` leads to the migration role: `postgres` on Supabase, the owner of the table whose rows own secrets.
     pub const fn new(config: Config) -> Self {
-        Self { config }
+        Self { config, catalogue: None }
+    }
+
+    /// Which secrets are wanted, as JSON in the form of `app-secrets.json`. A database that has a catalogue keeps its own.
+    #[must_use]
+    pub fn with_catalogue(mut self, catalogue: Option<String>) -> Self {
+        self.catalogue = catalogue;
+        self
     }
 
     pub(crate) const fn config(&self) -> &Config {

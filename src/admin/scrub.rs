@@ -2,21 +2,23 @@
 
 use std::time::Duration;
 
+use sqlx::postgres::PgConnection;
 use tokio::time::Instant;
 
 use super::Admin;
 use super::apply::refuse_newer;
-use super::contract::confirm;
+use super::contract::Confirmation;
 use super::event::Control;
-use super::files::CONTRACT;
 use super::session::{Halt, Manner};
-use crate::catalogue::SecretName;
 use crate::error::{Error, Result};
+use crate::queries::catalogue::{self, Catalogue};
 use crate::queries::pages::{self, PageSearch};
-use crate::queries::{inspect, ledger};
+use crate::queries::{copies, inspect, ledger};
 
-/// `business_secrets` held Google's tokens in clear until 003, the planner's samples a few values of every column.
-const TABLES: [&str; 3] = ["public.businesses", "public.business_secrets", "pg_catalog.pg_statistic"];
+/// `business_secrets` may have held secrets in clear until 003, the planner's samples a few values of every column.
+fn tables(catalogue: &Catalogue) -> [String; 3] {
+    [catalogue.owner_table.clone(), "public.business_secrets".into(), "pg_catalog.pg_statistic".into()]
+}
 
 /// Bytes a second: a cautious guess for a small managed server.
 const PACE: i64 = 40_000_000;
@@ -24,10 +26,12 @@ const PACE: i64 = 40_000_000;
 /// What a scrub would do.
 #[derive(Debug, Clone)]
 pub struct ScrubPlan {
-    /// The database's name, which the confirmation has to repeat.
-    pub database: String,
+    /// What the confirmation has to repeat.
+    pub confirmation: Confirmation,
     /// The tables, and their size in bytes with their indexes. Each is locked for everybody while it is rewritten.
-    pub tables: Vec<(&'static str, i64)>,
+    pub tables: Vec<(String, i64)>,
+    /// Tables that triggers of the app's write to, and that may hold copies; they are left alone.
+    pub copies: Vec<String>,
     /// About how long that takes, together.
     pub estimate: Duration,
     /// Both tables were rewritten since they held plaintext: nothing is owed.
@@ -41,6 +45,8 @@ pub struct Scrubbed {
     pub tables: Vec<Rewrite>,
     /// What was looked for in their pages, and found; `None` where this login may not read pages.
     pub search: Option<PageSearch>,
+    /// Tables that triggers of the app's write to: nobody has looked into these.
+    pub copies: Vec<String>,
     /// What to rotate, because WAL, backups and replicas keep the plaintext.
     pub rotate: Vec<Rotation>,
     /// It was told to stop; the table that was being rewritten is as before.
@@ -48,10 +54,10 @@ pub struct Scrubbed {
 }
 
 /// One table that was rewritten.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Rewrite {
     /// Which one.
-    pub table: &'static str,
+    pub table: String,
     /// Bytes before.
     pub before: i64,
     /// Bytes after.
@@ -61,10 +67,12 @@ pub struct Rewrite {
 }
 
 /// A key to make anew at its provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Rotation {
     /// Which one.
-    pub name: SecretName,
+    pub name: String,
+    /// Whose key it is, for people.
+    pub label: String,
     /// How many businesses have one.
     pub businesses: i64,
 }
@@ -74,28 +82,25 @@ impl Admin {
     pub async fn scrub_plan(&self) -> Result<ScrubPlan> {
         let mut connection = self.look().await?;
         let connection = &mut connection;
-        let applied = ledger::applied(connection).await?;
-        refuse_newer(&applied)?;
-        if !applied.iter().any(|entry| entry.version == CONTRACT) {
-            return Err(too_early());
-        }
+        let catalogue = due(connection).await?;
         let mut tables = Vec::new();
-        for table in TABLES {
-            if let Some(size) = pages::size(connection, table).await? {
+        for table in self::tables(&catalogue) {
+            if let Some(size) = pages::size(connection, &table).await? {
                 tables.push((table, size));
             }
         }
         let total: i64 = tables.iter().map(|(_, size)| size).sum();
         Ok(ScrubPlan {
-            database: ledger::database(connection).await?,
+            confirmation: self.confirmation().await?,
             tables,
+            copies: copies::read(connection).await?,
             estimate: Duration::from_secs(u64::try_from(total / PACE).unwrap_or(0) + 1),
             is_done: inspect::rewritten(connection).await?.is_clean(),
         })
     }
 
     /// Rewrites the tables that held plaintext, looks at their pages, and lists the keys to rotate.
-    /// `confirmation` is the database's name: nobody can read or write a table while it is rewritten.
+    /// `confirmation` is the word of [`Confirmation`]: nobody can read or write a table while it is rewritten.
     pub async fn scrub(
         &self,
         confirmation: &str,
@@ -119,31 +124,40 @@ impl Admin {
         outcome: &mut Scrubbed,
     ) -> Result<(), Halt> {
         let mut session = self.begin(control).await?;
-        let applied = ledger::applied(session.connection()).await?;
-        refuse_newer(&applied)?;
-        if !applied.iter().any(|entry| entry.version == CONTRACT) {
-            return Err(too_early().into());
-        }
-        confirm(&ledger::database(session.connection()).await?, confirmation)?;
-        for table in TABLES {
+        let catalogue = due(session.connection()).await?;
+        self.confirmation().await?.check(confirmation)?;
+        let tables = tables(&catalogue);
+        for table in &tables {
             let started = Instant::now();
             let before = pages::size(session.connection(), table).await?.unwrap_or(0);
             let manner =
                 Manner { what: &format!("rewriting {table}"), lock_wait, is_cancelled_by_stop: true };
-            session.run(control, manner, |connection| Box::pin(pages::rewrite(connection, table))).await?;
+            session
+                .run(control, manner, |connection| {
+                    let table = table.clone();
+                    Box::pin(async move { pages::rewrite(connection, &table).await })
+                })
+                .await?;
             let after = pages::size(session.connection(), table).await?.unwrap_or(0);
-            outcome.tables.push(Rewrite { table, before, after, elapsed: started.elapsed() });
+            outcome.tables.push(Rewrite { table: table.clone(), before, after, elapsed: started.elapsed() });
         }
-        outcome.search = pages::search(session.connection(), &TABLES).await?;
+        outcome.search = pages::search(session.connection(), &catalogue, &tables).await?;
+        outcome.copies = copies::read(session.connection()).await?;
         let set = pages::set_secrets(session.connection()).await?;
-        outcome.rotate = SecretName::ALL
-            .into_iter()
-            .filter_map(|name| {
-                let (_, businesses) = set.iter().find(|(set, _)| set == name.as_str())?;
-                Some(Rotation { name, businesses: *businesses })
-            })
-            .collect();
+        outcome.rotate =
+            set.into_iter().map(|(name, label, businesses)| Rotation { name, label, businesses }).collect();
         Ok(())
+    }
+}
+
+/// The catalogue of a database whose plaintext is gone; before that there is nothing to scrub.
+async fn due(connection: &mut PgConnection) -> Result<Catalogue> {
+    refuse_newer(&ledger::applied(connection).await?)?;
+    match catalogue::read(connection).await? {
+        Some(catalogue) if !catalogue.names.iter().any(|name| name.is_synced() || name.is_due()) => {
+            Ok(catalogue)
+        }
+        _ => Err(too_early()),
     }
 }
 

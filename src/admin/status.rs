@@ -1,15 +1,23 @@
-//! Where the migration stands, and what comes next. Only looks.
+//! Where the migration stands, and what comes next. Only looks, and costs the same at every size: rows are counted up to a
+//! bound, and what differs is what `verify` found last.
+
+use sqlx::postgres::PgConnection;
 
 use super::Admin;
 use super::apply::refuse_newer;
-use super::files::{CONTRACT, FILES, LAST_BEFORE_CONTRACT};
-use crate::catalogue::SecretName;
-use crate::error::Result;
-use crate::queries::backfill::{self, Direction};
+use super::files::{FILES, RPC};
+use crate::error::{Error, Result};
+use crate::queries::backfill;
+use crate::queries::catalogue::{self, Catalogue, SecretState};
 use crate::queries::ledger::{self, Applied};
+use crate::queries::preflight::Obstacle;
+use crate::queries::proof::{self, Recorded};
 use crate::queries::statements::{self, Statement};
-use crate::queries::{inspect, proof};
+use crate::queries::{AdminFault, access, inspect};
 use crate::timestamp::Timestamp;
+
+/// How long the pre-flight may take in milliseconds: it reads the owner table once, and is left out where that is too slow.
+const GLANCE_MS: u32 = 700;
 
 /// Where the migration stands.
 #[derive(Debug, Clone)]
@@ -18,18 +26,26 @@ pub struct Status {
     pub database: String,
     /// Each file of this package.
     pub files: Vec<FileStatus>,
-    /// Businesses that there are.
+    /// Which secrets there are, and the state of each; none before 002.
+    pub names: Vec<SecretState>,
+    /// Businesses that there are: counted up to 100,000, estimated beyond.
     pub businesses: i64,
     /// How many of them are backfilled.
     pub done: i64,
-    /// Values that differ between plaintext and Vault; `None` where there is nothing to compare yet, or any more.
-    pub mismatched: Option<i64>,
-    /// The plaintext columns that are still there.
-    pub plaintext_columns: Vec<SecretName>,
+    /// Secrets that were ever set, counted in the same way.
+    pub secrets: i64,
+    /// What `verify` found last; `None` where it never ran.
+    pub verified: Option<Recorded>,
+    /// The plaintext columns that are still there and in sync, by their secrets' names.
+    pub plaintext_columns: Vec<String>,
     /// A rollback was begun and not finished.
     pub is_rolling_back: bool,
+    /// Rights that are not ours and open something to `anon`, `authenticated` or everybody, as a restore may leave them.
+    pub exposed: Vec<String>,
     /// Statements that still name the plaintext columns; `None` where `pg_stat_statements` does not say.
     pub statements: Option<Vec<Statement>>,
+    /// Before 002: what the pre-flight found; `None` where it took too long, or is of no interest any more.
+    pub obstacles: Option<Vec<Obstacle>>,
     /// What to do next.
     pub next: Next,
 }
@@ -43,6 +59,8 @@ pub struct FileStatus {
     pub file: String,
     /// What it does.
     pub title: &'static str,
+    /// It takes something away, and is applied by a command of its own.
+    pub is_contracting: bool,
     /// Where it stands.
     pub state: FileState,
     /// When it was applied.
@@ -100,6 +118,11 @@ impl Status {
     pub fn is_pending(&self) -> bool {
         !matches!(self.next, Next::DropLegacy | Next::Scrub | Next::Nothing)
     }
+
+    /// Values that differed when `verify` ran last.
+    pub fn mismatched(&self) -> Option<i64> {
+        self.verified.map(|found| found.mismatched)
+    }
 }
 
 impl Admin {
@@ -110,59 +133,83 @@ impl Admin {
         let database = ledger::database(connection).await?;
         let applied = ledger::applied(connection).await?;
         refuse_newer(&applied)?;
-        let has = |version| applied.iter().any(|entry| entry.version == version);
-
-        let columns = ledger::legacy_columns(connection).await?;
-        let has_businesses = columns.is_some();
-        let plaintext_columns = columns.unwrap_or_default();
-        let is_whole = plaintext_columns.len() == super::LEGACY_COLUMNS;
-
-        let totals = match (has(2), has_businesses) {
-            (true, true) => Some(backfill::totals(connection, Direction::Fill).await?),
-            _ => None,
-        };
-        let businesses = match totals {
-            Some(totals) => totals.total,
-            None if has_businesses => inspect::businesses(connection).await?,
-            None => 0,
-        };
-        let mismatched = if has(3) && is_whole {
-            Some(proof::columns(connection).await?.iter().map(|column| column.mismatched).sum())
-        } else {
-            None
-        };
-        let is_rolling_back = has(2) && backfill::is_restoring(connection).await?;
-        let statements = statements::legacy(connection).await?;
-        let is_scrubbed = has(CONTRACT) && inspect::rewritten(connection).await?.is_clean();
-
         let files: Vec<FileStatus> = FILES.iter().map(|file| file_status(file, &applied)).collect();
-        let edited = files.iter().any(|file| file.state == FileState::Edited);
-        let next = if is_rolling_back {
-            Next::Rollback
-        } else if !has(LAST_BEFORE_CONTRACT) {
-            Next::Migrate
-        } else if mismatched.is_some_and(|count| count > 0) {
-            Next::Verify
-        } else if edited {
-            Next::Reapply
-        } else if !has(CONTRACT) {
-            Next::DropLegacy
-        } else if is_scrubbed {
-            Next::Nothing
-        } else {
-            Next::Scrub
-        };
-        Ok(Status {
+        let mut status = Status {
             database,
             files,
-            businesses,
-            done: totals.map_or(0, |totals| totals.done),
-            mismatched,
-            plaintext_columns,
-            is_rolling_back,
-            statements,
-            next,
-        })
+            names: Vec::new(),
+            businesses: 0,
+            done: 0,
+            secrets: 0,
+            verified: None,
+            plaintext_columns: Vec::new(),
+            is_rolling_back: false,
+            exposed: Vec::new(),
+            statements: None,
+            obstacles: None,
+            next: Next::Migrate,
+        };
+        let Some(catalogue) = catalogue::read(connection).await? else {
+            self.glance(connection, &mut status).await?;
+            return Ok(status);
+        };
+        if catalogue.owner_name.is_none() {
+            return Err(Error::Refused(format!(
+                "there is no table {}, whose rows own the secrets: was it renamed? app_secrets.settings names it",
+                catalogue.owner_table
+            )));
+        }
+        status.businesses = inspect::rows(connection, &catalogue.owner_table).await?;
+        status.secrets = inspect::rows(connection, "app_secrets.secret_versions").await?;
+        let (done, finished) = backfill::progress(connection).await?;
+        status.done = if finished { status.businesses } else { done.min(status.businesses) };
+        status.plaintext_columns = catalogue.synced().map(|name| name.name.clone()).collect();
+        status.is_rolling_back = backfill::is_restoring(connection).await?;
+        status.statements = statements::legacy(connection, &catalogue).await?;
+        status.verified = proof::last(connection).await?;
+        if applied.iter().any(|entry| entry.version == RPC) {
+            status.exposed = access::exposed(connection).await?;
+        }
+        let is_scrubbed = inspect::rewritten(connection).await?.is_clean();
+        status.next = next(&status, &catalogue, is_scrubbed);
+        status.names = catalogue.names;
+        Ok(status)
+    }
+
+    /// Before 002: what there is, and what stands in the way.
+    async fn glance(&self, connection: &mut PgConnection, status: &mut Status) -> Result<()> {
+        let found = match self.preflight(connection, GLANCE_MS).await {
+            Ok(found) => found,
+            // It took too long; `doctor` and `migrate --dry-run` take their time.
+            Err(AdminFault::Cancelled) => return Ok(()),
+            Err(fault) => return Err(fault.into()),
+        };
+        if !found.obstacles.iter().any(Obstacle::is_refusal) {
+            let catalogue = catalogue::of_wanted(connection, &found.wanted).await?;
+            status.businesses = inspect::rows(connection, &catalogue.owner_table).await?;
+            status.plaintext_columns = catalogue.synced().map(|name| name.name.clone()).collect();
+        }
+        status.obstacles = Some(found.obstacles);
+        Ok(())
+    }
+}
+
+fn next(status: &Status, catalogue: &Catalogue, is_scrubbed: bool) -> Next {
+    let is_missing = |file: &FileStatus| file.state == FileState::Pending && !file.is_contracting;
+    if status.is_rolling_back {
+        Next::Rollback
+    } else if status.files.iter().any(is_missing) || catalogue.names.iter().any(SecretState::is_due) {
+        Next::Migrate
+    } else if !status.exposed.is_empty() || status.files.iter().any(|file| file.state == FileState::Edited) {
+        Next::Reapply
+    } else if status.verified.is_some_and(|found| !found.is_proof) {
+        Next::Verify
+    } else if catalogue.synced().next().is_some() {
+        Next::DropLegacy
+    } else if is_scrubbed {
+        Next::Nothing
+    } else {
+        Next::Scrub
     }
 }
 
@@ -178,6 +225,7 @@ fn file_status(file: &super::File, applied: &[Applied]) -> FileStatus {
         version: file.version,
         file: file.file_name(),
         title: file.title,
+        is_contracting: file.is_contracting(),
         state,
         applied_at: entry.map(|entry| entry.at),
         applied_by: entry.map(|entry| entry.by.clone()),

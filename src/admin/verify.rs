@@ -1,15 +1,17 @@
 //! The proof that nothing was lost: row by row and value by value, inside the database.
 
 use super::Admin;
-use super::files::{CONTRACT, LAST_BEFORE_CONTRACT};
+use super::files::{FILL, RPC};
 use crate::error::{Error, Result};
+use crate::queries::catalogue::{self, Catalogue};
 use crate::queries::ledger::{self, Applied};
-use crate::queries::proof::{self, ColumnProof, Finding, LegacyWrites};
+use crate::queries::proof::{self, ColumnProof, Finding, LegacyWrites, Recorded};
+use crate::timestamp::Timestamp;
 
 /// What a verification found. Counts and ids only.
 #[derive(Debug, Clone)]
 pub struct Verification {
-    /// The plaintext columns against Vault; `None` once they are dropped.
+    /// The plaintext columns against Vault; `None` where there are none.
     pub columns: Option<Vec<ColumnProof>>,
     /// References without a Vault row of their own.
     pub dangling: Finding,
@@ -17,8 +19,10 @@ pub struct Verification {
     pub undecryptable: Finding,
     /// Cells that hold something other than a reference.
     pub unsealed: Finding,
-    /// Vault rows that no cell refers to.
+    /// Vault rows of ours that no cell refers to.
     pub orphans: Finding,
+    /// Vault rows under names like ours that are not ours. They are left alone, whatever is asked.
+    pub strangers: Finding,
     /// Triggers of ours that are missing or disabled, so that writes pass by them.
     pub idle_triggers: Vec<String>,
     /// Who still wrote the plaintext columns after the backfill: it was carried over, and shows code that has to move.
@@ -59,68 +63,112 @@ impl Verification {
         parts.extend(self.idle_triggers.iter().map(|trigger| format!("trigger {trigger}")));
         parts.join(", ")
     }
+
+    fn recorded(&self) -> Recorded {
+        Recorded {
+            at: Timestamp(0),
+            mismatched: self.mismatched(),
+            dangling: self.dangling.count,
+            undecryptable: self.undecryptable.count,
+            unsealed: self.unsealed.count,
+            orphans: self.orphans.count,
+            is_proof: self.is_proof(),
+        }
+    }
 }
 
-/// Triggers that must be there at a version of the ledger: relation, name.
-pub(crate) fn triggers(applied: &[Applied]) -> Vec<(&'static str, &'static str)> {
+/// Triggers that must be there at a state of ledger and catalogue: relation, name.
+pub(crate) fn triggers(applied: &[Applied], catalogue: &Catalogue) -> Vec<(String, &'static str)> {
     let has = |version| applied.iter().any(|entry| entry.version == version);
+    let owner = catalogue.owner_table.as_str();
+    let sealed = "public.business_secrets";
     let mut triggers = vec![
-        ("public.business_secrets", "zz_app_secrets_seal"),
-        ("public.business_secrets", "zz_app_secrets_reap"),
-        ("public.business_secrets", "zz_app_secrets_reap_all"),
+        (sealed, "zz_app_secrets_seal"),
+        (sealed, "zz_app_secrets_reap"),
+        (sealed, "zz_app_secrets_reap_insert"),
+        (sealed, "zz_app_secrets_reap_all"),
+        (owner, "zz_app_secrets_reap"),
     ];
-    if has(LAST_BEFORE_CONTRACT) {
+    if has(RPC) {
         triggers.extend([
-            ("public.business_secrets", "zz_app_secrets_notify_all"),
+            (sealed, "zz_app_secrets_notify_all"),
             ("app_secrets.secret_versions", "app_secrets_notify_insert"),
             ("app_secrets.secret_versions", "app_secrets_notify_update"),
             ("app_secrets.secret_versions", "app_secrets_notify_delete"),
+            ("public.business_secret_status", "aa_app_secrets_begin"),
+            ("public.business_secret_status", "bb_app_secrets_write"),
+            ("public.business_secret_status", "cc_app_secrets_end"),
         ]);
     }
-    if !has(CONTRACT) {
+    if catalogue.synced().next().is_some() {
         triggers.extend([
-            ("public.business_secrets", "aa_app_secrets_lock"),
-            ("public.business_secrets", "zz_app_secrets_sync"),
-            ("public.business_secrets", "zz_app_secrets_sync_all"),
-            ("public.businesses", "aa_app_secrets_lock"),
-            ("public.businesses", "zz_app_secrets_sync"),
-            ("public.businesses", "zz_app_secrets_sync_update"),
+            (sealed, "aa_app_secrets_lock"),
+            (sealed, "zz_app_secrets_sync"),
+            (sealed, "zz_app_secrets_sync_all"),
+            (owner, "zz_app_secrets_sync"),
+            (owner, "zz_app_secrets_sync_update"),
         ]);
     }
-    triggers
+    triggers.into_iter().map(|(relation, name)| (relation.to_owned(), name)).collect()
 }
 
 impl Admin {
-    /// Compares every plaintext value with what Vault decrypts to, and every reference with its Vault row.
+    /// Compares every plaintext value with what Vault decrypts to, and every reference with its Vault row. What it finds
+    /// is recorded, so that [`status`](Self::status) can show it.
     pub async fn verify(&self) -> Result<Verification> {
         let mut connection = self.look().await?;
         let connection = &mut connection;
         let applied = ledger::applied(connection).await?;
-        if !applied.iter().any(|entry| entry.version == 3) {
+        let catalogue = catalogue::read(connection).await?;
+        let Some(catalogue) = catalogue.filter(|_| applied.iter().any(|entry| entry.version == FILL)) else {
             let found = applied
                 .last()
                 .map_or_else(|| "nothing is applied".into(), |last| format!("{:03}", last.version));
             return Err(Error::NotMigrated { found });
-        }
-        let columns = ledger::legacy_columns(connection).await?.unwrap_or_default();
-        let columns = match columns.len() {
-            super::LEGACY_COLUMNS => Some(proof::columns(connection).await?),
-            _ => None,
         };
-        let cells = proof::cell_faults(connection).await?;
-        let idle = proof::idle_triggers(connection, &triggers(&applied)).await?;
+        let columns = match catalogue.synced().next() {
+            Some(_) => Some(proof::columns(connection).await?),
+            None => None,
+        };
+        let (cells, _) = proof::cell_faults(connection, &catalogue, None).await?;
+        let idle = proof::idle_triggers(connection, &triggers(&applied, &catalogue)).await?;
         let said = |(name, exists): (String, bool)| {
             format!("{name} {}", if exists { "is disabled" } else { "is missing" })
         };
-        Ok(Verification {
+        let found = Verification {
             columns,
             dangling: cells.dangling,
             undecryptable: cells.undecryptable,
             unsealed: cells.unsealed,
             orphans: proof::orphans(connection).await?,
+            strangers: proof::strangers(connection).await?,
             idle_triggers: idle.into_iter().map(said).collect(),
             legacy_writes: proof::legacy_writes(connection).await?,
-        })
+        };
+        // A standby cannot keep it, and proves as much.
+        let _ = proof::record(connection, &found.recorded()).await;
+        Ok(found)
+    }
+
+    /// Removes the rows of Vault that are ours and that no cell refers to: one business after the other, under its lock.
+    /// Gives how many there were. Rows that only look like ours stay.
+    pub async fn fix_orphans(&self) -> Result<i64> {
+        const AT_ONCE: i64 = 1_000;
+        let mut connection = self.look().await?;
+        if !ledger::applied(&mut connection).await?.iter().any(|entry| entry.version == FILL) {
+            return Err(Error::NotMigrated { found: "003 is not applied".into() });
+        }
+        let mut removed = 0;
+        loop {
+            let mut now = 0;
+            for business in proof::orphaned(&mut connection, AT_ONCE).await? {
+                now += proof::remove_orphans(&mut connection, business).await?;
+            }
+            removed += now;
+            if now == 0 {
+                return Ok(removed);
+            }
+        }
     }
 }
 
@@ -130,6 +178,7 @@ mod tests {
 
     use super::*;
     use crate::admin::FILES;
+    use crate::queries::catalogue::SecretState;
     use crate::timestamp::Timestamp;
 
     fn applied(versions: &[i32]) -> Vec<Applied> {
@@ -143,6 +192,25 @@ mod tests {
         versions.iter().map(entry).collect()
     }
 
+    fn catalogue(legacy_state: &str) -> Catalogue {
+        let name = SecretState {
+            name: "a".into(),
+            label: "A".into(),
+            sealed: true,
+            kind: "text".into(),
+            legacy_column: Some("a".into()),
+            legacy_state: legacy_state.into(),
+            in_place: "none".into(),
+            is_retired: false,
+        };
+        Catalogue {
+            names: vec![name],
+            owner_table: "public.businesses".into(),
+            owner_key: "id".into(),
+            owner_name: Some("businesses".into()),
+        }
+    }
+
     #[test]
     fn every_trigger_of_the_files_is_looked_for() {
         let shipped: BTreeSet<&str> = FILES
@@ -151,14 +219,15 @@ mod tests {
             .filter_map(|rest| rest.split_whitespace().next())
             .collect();
         let expected: BTreeSet<&str> =
-            triggers(&applied(&[2, 3, 4])).into_iter().map(|(_, name)| name).collect();
+            triggers(&applied(&[2, 3, 4]), &catalogue("filled")).into_iter().map(|(_, name)| name).collect();
         assert_eq!(expected, shipped);
     }
 
     #[test]
-    fn the_sync_is_not_looked_for_once_it_is_removed() {
-        let names = |versions: &[i32]| triggers(&applied(versions)).len();
-        assert!(names(&[2]) < names(&[2, 3, 4]));
-        assert!(triggers(&applied(&[2, 3, 4, 5])).iter().all(|(_, name)| !name.contains("sync")));
+    fn the_sync_is_looked_for_while_a_name_has_both_places() {
+        let names = |versions: &[i32], state| triggers(&applied(versions), &catalogue(state));
+        assert!(names(&[2], "synced").len() < names(&[2, 3, 4], "filled").len());
+        assert!(names(&[2, 3, 4, 5], "dropped").iter().all(|(_, name)| !name.contains("sync")));
+        assert!(names(&[2, 3, 4, 5], "synced").iter().any(|(_, name)| name.contains("sync")));
     }
 }

@@ -41,6 +41,10 @@ pub(crate) struct Connection {
     #[arg(long, global = true)]
     pub(crate) allow_insecure: bool,
 
+    /// Which secrets are wanted, for status, migrate and doctor, until the database knows: app-secrets.json unless told
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
     /// How long to wait for a connection, and for an answer to list, get, set, unset and import
     #[arg(long, global = true, value_name = "MS")]
     pub(crate) timeout_ms: Option<u32>,
@@ -54,13 +58,14 @@ pub(crate) struct Connection {
 pub(crate) enum Command {
     /// Show what is applied, how far the backfill is, and the next command
     ///
-    /// Only looks. `migrate`, `verify` or `rollback` is due where 002 to 004 are not applied or edited, values differ, or
-    /// a rollback was not finished. What waits for a decision, `migrate --drop-legacy` and `scrub`, is named as the next
+    /// Only looks, and takes about a second at any size: what differs is what `verify` found last. `migrate`, `verify` or
+    /// `rollback` is due where files are not applied or edited, names are not filled yet, rights are open as after a restore,
+    /// the last `verify` found faults, or a rollback was not finished. What waits for a decision, `migrate --drop-legacy` and `scrub`, is named as the next
     /// command, and is not due: a pipeline can ask.
     #[command(after_help = help::STATUS)]
     Status,
 
-    /// Apply 002 to 004, or drop the plaintext with --drop-legacy
+    /// Apply what is missing, or drop the plaintext with --drop-legacy
     ///
     /// Safe on a live system: locks are held for milliseconds, and where another session holds one for longer than a
     /// second, the step is undone and tried again later. The backfill commits batch by batch. Stopped or killed at any point, it goes on where it
@@ -72,7 +77,11 @@ pub(crate) enum Command {
     ///
     /// Compares row by row and value by value, inside the database; prints counts and ids, never values.
     #[command(after_help = help::VERIFY)]
-    Verify,
+    Verify {
+        /// First remove the Vault rows of ours that no cell refers to; rows that only look like ours stay
+        #[arg(long)]
+        fix_orphans: bool,
+    },
 
     /// Rewrite the tables so that dropped plaintext leaves their pages
     ///
@@ -92,7 +101,11 @@ pub(crate) enum Command {
     ///
     /// Only looks. With APP_SECRETS_URL set it checks that login too.
     #[command(after_help = help::DOCTOR)]
-    Doctor,
+    Doctor {
+        /// Open every value instead of a sample
+        #[arg(long)]
+        full: bool,
+    },
 
     /// List a business's secrets, masked
     #[command(after_help = help::LIST)]
@@ -199,7 +212,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args, Clone)]
 pub(crate) struct Batches {
     /// The most businesses in one transaction; fewer where that takes long
-    #[arg(long, value_name = "N", default_value_t = 250)]
+    #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) batch: u32,
 
     /// A rest after each batch
@@ -220,9 +233,9 @@ pub(crate) struct Locks {
 
 #[derive(Debug, Args)]
 pub(crate) struct Migrate {
-    /// Stop after this file: 2, 3 or 4
-    #[arg(long, value_name = "N", default_value_t = 4, conflicts_with = "drop_legacy")]
-    pub(crate) to: i32,
+    /// Stop after this file: 2, 3 or 4; a file that drops something is never meant
+    #[arg(long, value_name = "N", conflicts_with = "drop_legacy")]
+    pub(crate) to: Option<i32>,
 
     /// Show what would be done, and change nothing
     #[arg(long)]
@@ -236,9 +249,13 @@ pub(crate) struct Migrate {
     #[arg(long)]
     pub(crate) drop_legacy: bool,
 
-    /// The database's name, instead of typing it when asked
+    /// The database's name, on Supabase the project's reference, instead of typing it when asked
     #[arg(long, value_name = "DATABASE", requires = "drop_legacy")]
     pub(crate) yes_drop_plaintext: Option<String>,
+
+    /// Consent to the loss of this index, constraint or function, which concerns others too; as often as needed
+    #[arg(long, value_name = "NAME", requires = "drop_legacy")]
+    pub(crate) also_drop: Vec<String>,
 
     #[command(flatten)]
     pub(crate) batches: Batches,
@@ -250,7 +267,7 @@ pub(crate) struct Scrub {
     #[arg(long)]
     pub(crate) dry_run: bool,
 
-    /// The database's name, instead of typing it when asked
+    /// The database's name, on Supabase the project's reference, instead of typing it when asked
     #[arg(long, value_name = "DATABASE")]
     pub(crate) yes_lock_tables: Option<String>,
 

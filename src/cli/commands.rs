@@ -10,7 +10,7 @@ use super::exit::Exit;
 use super::progress::Display;
 use super::show::{doctor, json, migration};
 use super::signals::Signals;
-use crate::admin::{Control, Dropped, MigrateOptions};
+use crate::admin::{Confirmation, Control, DropOptions, Dropped, MigrateOptions};
 use crate::catalogue::SecretName;
 use crate::doctor::Level;
 use crate::error::{Error, Result};
@@ -18,37 +18,42 @@ use crate::value;
 
 impl Context<'_> {
     pub(super) async fn status(&mut self) -> Result<Exit> {
-        let admin = self.admin()?;
+        let admin = self.admin_with_catalogue()?;
         let status = admin.status().await?;
         let (title, width) = (admin.config().endpoint.title(), self.width());
         self.show(|| migration::status(&title, &status, width), || json::status(&status));
         Ok(if status.is_pending() { Exit::Pending } else { Exit::Ok })
     }
 
-    pub(super) async fn verify(&mut self) -> Result<Exit> {
+    pub(super) async fn verify(&mut self, fix_orphans: bool) -> Result<Exit> {
         let admin = self.admin()?;
         self.head(admin.config());
+        let removed = if fix_orphans { Some(admin.fix_orphans().await?) } else { None };
         let found = admin.verify().await?;
         let width = self.width();
-        self.show(|| migration::verification(&found, width), || json::verification(&found));
+        self.show(|| migration::verification(&found, removed, width), || json::verification(&found, removed));
         Ok(if found.is_sound() { Exit::Ok } else { Exit::VerificationFailed })
     }
 
     pub(super) async fn migrate(&mut self, arguments: Migrate) -> Result<Exit> {
-        let options =
-            MigrateOptions { to: arguments.to, reapply: arguments.reapply, ..options(&arguments.batches) };
-        let (admin, width) = (self.admin()?, self.width());
+        let defaults = options(&arguments.batches);
+        let options = MigrateOptions {
+            to: arguments.to.unwrap_or(defaults.to),
+            reapply: arguments.reapply,
+            ..defaults
+        };
+        let (admin, width) = (self.admin_with_catalogue()?, self.width());
         self.head(admin.config());
         if arguments.dry_run {
             let plan = admin.plan(&options).await?;
             self.show(|| migration::plan(&plan, width), || json::plan(&plan));
-            return Ok(Exit::Ok);
+            return Ok(if plan.check().is_ok() { Exit::Ok } else { Exit::Refused });
         }
         let run = self.watched("backfill");
         let outcome = admin.migrate(&options, &run.control).await;
         run.end();
         let outcome = outcome?;
-        self.show(|| migration::migrated(&outcome, options.to), || json::migrated(&outcome));
+        self.show(|| migration::migrated(&outcome), || json::migrated(&outcome));
         if outcome.stopped_in.is_some() {
             return Ok(Exit::Stopped);
         }
@@ -65,7 +70,7 @@ impl Context<'_> {
         let found = admin.verify().await?;
         if !self.is_json {
             let width = self.width();
-            self.terminal.say(migration::verification(&found, width));
+            self.terminal.say(migration::verification(&found, None, width));
         }
         if !found.is_proof() {
             return Err(Error::VerificationFailed(format!(
@@ -73,20 +78,33 @@ impl Context<'_> {
                 found.summary()
             )));
         }
+        let plan = admin.drop_plan().await?;
         if arguments.dry_run {
-            self.show(|| "Would drop the plaintext columns.".into(), || json::verification(&found));
+            self.show(|| migration::drop_plan(&plan), || json::drop_plan(&plan, &found));
+            plan.check(&arguments.also_drop)?;
             return Ok(Exit::Ok);
         }
-        let database = admin.database().await?;
-        let question = format!(
-            "This drops the plaintext columns of public.businesses in {database}. Only `app-secrets rollback` brings \
-             them back.\n"
-        );
-        let name =
-            self.confirmation(arguments.yes_drop_plaintext, &question, "--yes-drop-plaintext", &database)?;
+        if !self.is_json {
+            self.terminal.say(migration::drop_plan(&plan));
+        }
+        plan.check(&arguments.also_drop)?;
+        let confirmation = if plan.columns.is_empty() {
+            String::new()
+        } else {
+            let at = &plan.confirmation;
+            let question = format!(
+                "This drops the plaintext columns in database {} on {}. Only `app-secrets rollback` brings them back.\n",
+                at.database, at.place
+            );
+            self.confirmation(arguments.yes_drop_plaintext, &question, "--yes-drop-plaintext", at)?
+        };
+        let options = DropOptions {
+            confirmation,
+            also: arguments.also_drop,
+            lock_wait: Duration::from_secs(arguments.batches.locks.lock_wait),
+        };
         let run = self.watched("drop");
-        let lock_wait = Duration::from_secs(arguments.batches.locks.lock_wait);
-        let outcome = admin.drop_legacy(&found, &name, lock_wait, &run.control).await;
+        let outcome = admin.drop_legacy(&found, &options, &run.control).await;
         run.end();
         let outcome = outcome?;
         let text = match outcome {
@@ -94,7 +112,7 @@ impl Context<'_> {
                 "The plaintext columns are dropped.\nNext: app-secrets scrub, which takes the dropped plaintext out of \
                  the tables' pages"
             }
-            Dropped::Before => "The plaintext columns were dropped before. Nothing to do.",
+            Dropped::Before => "There are no plaintext columns. Nothing to do.",
             Dropped::Stopped => "Stopped: nothing was dropped. Run the same command again.",
         };
         self.show(|| text.into(), || serde_json::json!({ "dropped": outcome != Dropped::Stopped }));
@@ -112,6 +130,8 @@ impl Context<'_> {
         Ok(match outcome {
             _ if outcome.is_stopped => Exit::Stopped,
             _ if outcome.lost > 0 => Exit::VerificationFailed,
+            // Something of the app's is not back yet.
+            _ if !outcome.is_whole() => Exit::Pending,
             _ => Exit::Ok,
         })
     }
@@ -129,7 +149,7 @@ impl Context<'_> {
             self.terminal.note(&question);
         }
         let name =
-            self.confirmation(arguments.yes_lock_tables, &question, "--yes-lock-tables", &plan.database)?;
+            self.confirmation(arguments.yes_lock_tables, &question, "--yes-lock-tables", &plan.confirmation)?;
         let run = self.watched("scrub");
         let outcome = admin.scrub(&name, Duration::from_secs(arguments.locks.lock_wait), &run.control).await;
         run.end();
@@ -142,11 +162,11 @@ impl Context<'_> {
         })
     }
 
-    pub(super) async fn doctor(&mut self) -> Result<Exit> {
+    pub(super) async fn doctor(&mut self, is_full: bool) -> Result<Exit> {
         let service = self.service_only()?;
-        let admin = self.admin()?;
+        let admin = self.admin_with_catalogue()?;
         self.head(admin.config());
-        let report = admin.doctor(service.as_ref()).await?;
+        let report = admin.doctor(service.as_ref(), is_full).await?;
         let paint = |level: Level, text: &str| {
             let colour = match level {
                 Level::Ok => 32,
@@ -175,24 +195,25 @@ impl Context<'_> {
         Ok(Exit::Ok)
     }
 
-    /// The database's name: given, or typed by somebody who has read the question.
+    /// The word that confirms: given, or typed by somebody who has read the question.
     pub(super) fn confirmation(
         &mut self,
         given: Option<String>,
         question: &str,
         flag: &str,
-        database: &str,
+        at: &Confirmation,
     ) -> Result<String> {
-        if let Some(name) = given {
-            return Ok(name);
+        if let Some(word) = given {
+            return Ok(word);
         }
         let Some(person) = &mut self.terminal.person else {
             self.terminal.note(question);
             return Err(Error::Refused(format!(
-                "nothing was changed: nobody is there to ask; pass {flag}={database}"
+                "nothing was changed in database {} on {}: nobody is there to ask; pass {flag}={}",
+                at.database, at.place, at.word
             )));
         };
-        let asked = person.answer(&format!("{question}Type the database's name to go on: "));
+        let asked = person.answer(&format!("{question}Type {} to go on: ", at.kind()));
         asked.map_err(|error| unreadable("the answer", &error))
     }
 

@@ -70,6 +70,8 @@ Examples:
   app-secrets migrate --dry-run                   what is there to do
   app-secrets migrate --to 2                      the first step alone
   app-secrets migrate --batch 50 --pause-ms 200   gently
+  app-secrets migrate --reapply                   closes what a restore opened
+  app-secrets migrate --drop-legacy --dry-run     what goes with the columns
   app-secrets migrate --drop-legacy               asks for the database's name
   app-secrets migrate --drop-legacy --yes-drop-plaintext=NAME   in a pipeline
 
@@ -81,6 +83,7 @@ pub(super) const VERIFY: &str = "\
 Examples:
   app-secrets verify
   app-secrets verify --json | jq .mismatched
+  app-secrets verify --fix-orphans           removes Vault rows of ours that nothing refers to
 
 Exit codes:
   0  proved     2  not migrated yet     4  something differs or is broken";
@@ -101,12 +104,14 @@ Examples:
   app-secrets rollback --batch 50 --pause-ms 200   gently
 
 Exit codes:
-  0  restored, or nothing to restore     3  gave up on a lock
-  4  some values could not be restored     130  stopped: run it again";
+  0  restored and proven, or nothing to restore     2  an index or the like is not back
+  3  gave up on a lock     4  some values could not be restored
+  6  refused: Vault has another root key     130  stopped: run it again";
 
 pub(super) const DOCTOR: &str = "\
 Examples:
   app-secrets doctor
+  app-secrets doctor --full                  opens every value
   app-secrets doctor --json | jq '.checks[] | select(.level == \"fail\")'
 
 Exit codes:

@@ -109,10 +109,10 @@ impl Context<'_> {
             Command::Status => self.status().await,
             Command::Migrate(options) if options.drop_legacy => self.drop_legacy(options).await,
             Command::Migrate(options) => self.migrate(options).await,
-            Command::Verify => self.verify().await,
+            Command::Verify { fix_orphans } => self.verify(fix_orphans).await,
             Command::Scrub(options) => self.scrub(options).await,
             Command::Rollback(options) => self.rollback(options).await,
-            Command::Doctor => self.doctor().await,
+            Command::Doctor { full } => self.doctor(full).await,
             Command::History { business, name, limit } => self.history(business, name, limit).await,
             Command::List { business } => self.list(&business).await,
             Command::Get { business, name, reveal } => self.get(&business, &name, reveal).await,
@@ -143,10 +143,32 @@ impl Context<'_> {
         let url = url.ok_or_else(|| {
             Error::Config(format!(
                 "no connection for the migration role: set {ADMIN_URL_VARIABLE} to a direct connection as the owner of \
-                 public.businesses (`postgres` on Supabase)"
+                 the tables (`postgres` on Supabase)"
             ))
         })?;
         Ok(Admin::new(self.config(Some(url))?))
+    }
+
+    /// The migration role, and the catalogue that is wanted: the file that was named, else `app-secrets.json` where it is.
+    /// It counts only until the database knows its own.
+    pub(crate) fn admin_with_catalogue(&self) -> Result<Admin> {
+        const FILE: &str = "app-secrets.json";
+        let path = self.connection.config.as_deref();
+        let text = match std::fs::read_to_string(path.unwrap_or(std::path::Path::new(FILE))) {
+            Ok(text) => text,
+            Err(error) if path.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                return self.admin();
+            }
+            Err(error) => return Err(commands::unreadable("the catalogue (app-secrets.json)", &error)),
+        };
+        if let Err(error) = serde_json::from_str::<serde_json::Map<String, Value>>(&text) {
+            return Err(Error::Config(format!(
+                "app-secrets.json is no JSON object (line {}, column {}): `app-secrets init` writes one",
+                error.line(),
+                error.column()
+            )));
+        }
+        Ok(self.admin()?.with_catalogue(Some(text)))
     }
 
     /// The service login, where there is one.
@@ -240,10 +262,10 @@ const fn name_of(command: &Command) -> &'static str {
     match command {
         Command::Status => "status",
         Command::Migrate(_) => "migrate",
-        Command::Verify => "verify",
+        Command::Verify { .. } => "verify",
         Command::Scrub(_) => "scrub",
         Command::Rollback(_) => "rollback",
-        Command::Doctor => "doctor",
+        Command::Doctor { .. } => "doctor",
         Command::List { .. } => "list",
         Command::Get { .. } => "get",
         Command::Set(_) => "set",

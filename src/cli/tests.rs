@@ -1,5 +1,6 @@
 //! What needs a person in front of a terminal, with a person who is made up.
 
+use crate::admin::Confirmation;
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -64,8 +65,19 @@ fn terminal(person: Option<&Somebody>) -> Terminal {
 }
 
 fn context(terminal: &mut Terminal) -> Context<'_> {
-    let connection = Connection { url: None, ca: None, allow_insecure: false, timeout_ms: None, actor: None };
+    let connection = Connection {
+        url: None,
+        ca: None,
+        allow_insecure: false,
+        config: None,
+        timeout_ms: None,
+        actor: None,
+    };
     Context { terminal, connection, is_json: false, signals: Signals::default(), name: "test" }
+}
+
+fn app() -> Confirmation {
+    Confirmation { database: "app".into(), place: "db:5432".into(), word: "app".into(), is_project: false }
 }
 
 fn somebody(answer: &str) -> Somebody {
@@ -76,7 +88,7 @@ fn somebody(answer: &str) -> Somebody {
 fn a_person_types_the_databases_name_after_reading_what_will_happen() {
     let person = somebody("app");
     let mut terminal = terminal(Some(&person));
-    let answer = context(&mut terminal).confirmation(None, "This drops it.\n", "--yes", "app").unwrap();
+    let answer = context(&mut terminal).confirmation(None, "This drops it.\n", "--yes", &app()).unwrap();
     assert_eq!(answer, "app");
     assert_eq!(*person.asked.lock().unwrap(), "This drops it.\nType the database's name to go on: ");
 }
@@ -84,10 +96,11 @@ fn a_person_types_the_databases_name_after_reading_what_will_happen() {
 #[test]
 fn without_a_person_the_flag_is_asked_for() {
     let mut terminal = terminal(None);
-    let refused = context(&mut terminal).confirmation(None, "?", "--yes-drop-plaintext", "app").unwrap_err();
+    let refused = context(&mut terminal).confirmation(None, "?", "--yes-drop-plaintext", &app()).unwrap_err();
     assert_eq!(refused.code(), Code::Refused);
     assert!(refused.to_string().contains("--yes-drop-plaintext=app"));
-    let given = context(&mut terminal).confirmation(Some("x".into()), "?", "--yes", "app").unwrap();
+    assert!(refused.to_string().contains("database app on db:5432"));
+    let given = context(&mut terminal).confirmation(Some("x".into()), "?", "--yes", &app()).unwrap();
     assert_eq!(given, "x");
 }
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::{Patient, Report, Verdict, shipped, some};
-use crate::admin::LAST_BEFORE_CONTRACT;
+use crate::admin::RPC;
 use crate::error::Result;
-use crate::queries::access::{self, Function, Policy};
+use crate::queries::AdminFault;
+use crate::queries::access::{self, Function, Policy, SHIPPED_GRANTS};
 
 const REAPPLY: &str = "see what was changed and why; then `app-secrets migrate --reapply` puts ours back";
 
@@ -15,7 +16,7 @@ pub(super) async fn all(report: &mut Report, patient: &mut Patient) {
         "Row Level Security is all that stands between one user's token and another business's row.",
         row_security(patient).await,
     );
-    if patient.has(LAST_BEFORE_CONTRACT) {
+    if patient.has(RPC) {
         report.add(
             "access.policies",
             "Policies add up: one that is too wide opens the table, whatever the others say.",
@@ -28,7 +29,12 @@ pub(super) async fn all(report: &mut Report, patient: &mut Patient) {
          them decide who else does.",
         functions(patient).await,
     );
-    if patient.has(LAST_BEFORE_CONTRACT) {
+    if patient.has(RPC) {
+        report.add(
+            "access.generated",
+            "Functions, view, triggers and CHECKs are made from the catalogue: what stands otherwise serves other names,              or other people.",
+            generated(patient).await,
+        );
         report.add(
             "access.grants",
             "A privilege that we did not give is a way in that nobody looks at.",
@@ -77,7 +83,8 @@ fn policies(found: &[Policy]) -> Verdict {
     };
     let others: Vec<String> = found
         .iter()
-        .filter(|policy| !is_shipped(policy))
+        // A restrictive one of the app's only narrows, and stays.
+        .filter(|policy| policy.is_permissive && !is_shipped(policy))
         .map(|policy| {
             let is_ours = shipped::POLICIES.iter().any(|own| own.name == policy.name);
             format!("{} is {}", policy.name, if is_ours { "altered" } else { "not ours" })
@@ -87,7 +94,9 @@ fn policies(found: &[Policy]) -> Verdict {
     let wrong: Vec<String> =
         others.into_iter().chain(missing.map(|own| format!("{} is missing", own.name))).collect();
     if wrong.is_empty() {
-        return Verdict::ok("the five that were shipped, unaltered");
+        let own = found.iter().filter(|policy| !policy.is_permissive).count();
+        let more = if own == 0 { String::new() } else { format!("; {own} of the app's that narrow them") };
+        return Verdict::ok(format!("the five that were shipped, unaltered{more}"));
     }
     Verdict::fail(
         some(&wrong),
@@ -113,21 +122,25 @@ fn judge_functions(found: &[Function], is_applied: impl Fn(i32) -> bool) -> Verd
             wrong.push(format!("{name} is not ours"));
             continue;
         };
-        let is_custom = function.body != own.body;
-        is_customised |= is_custom && name == shipped::CUSTOMISABLE;
+        // Without a body of the files' it is made from the catalogue, which access.generated looks at.
+        let is_custom = own.body.as_ref().is_some_and(|body| *body != function.body);
+        let is_apps = name == shipped::CUSTOMISABLE || name == shipped::RUNS_AS_THE_APP;
+        is_customised |= name == shipped::CUSTOMISABLE && !function.body.contains("(select auth.uid())");
         let grantees: BTreeSet<&String> = function.grantees.iter().collect();
         let given = due.get(name).map_or(&own.grantees, |due| &due.grantees);
         let mut faults = Vec::new();
-        if is_custom && name != shipped::CUSTOMISABLE {
+        if is_custom {
             faults.push("is altered");
         }
         if !function.is_owners {
             faults.push("has another owner");
         }
-        if !function.has_empty_path {
-            faults.push("has a search_path");
+        match function.search_path.as_deref() {
+            None => faults.push("has no search_path of its own"),
+            Some(path) if path != shipped::PATH && !is_apps => faults.push("has another search_path"),
+            Some(_) => {}
         }
-        if function.is_definer != own.is_definer {
+        if own.body.is_some() && function.is_definer != own.is_definer {
             faults.push(if own.is_definer { "is not security definer" } else { "is security definer" });
         }
         if grantees.iter().any(|role| !given.contains(*role)) {
@@ -151,14 +164,17 @@ fn judge_functions(found: &[Function], is_applied: impl Fn(i32) -> bool) -> Verd
 
 fn grants(found: &[String]) -> Verdict {
     let extra: Vec<String> =
-        found.iter().filter(|grant| !shipped::GRANTS.contains(&grant.as_str())).cloned().collect();
-    let missing: Vec<String> = shipped::GRANTS
+        found.iter().filter(|grant| !SHIPPED_GRANTS.contains(&grant.as_str())).cloned().collect();
+    let missing: Vec<String> = SHIPPED_GRANTS
         .iter()
         .filter(|own| !found.iter().any(|grant| grant == *own))
         .map(|own| (*own).to_owned())
         .collect();
     if !extra.is_empty() {
-        return Verdict::fail(format!("given besides ours: {}", some(&extra)), "revoke it");
+        return Verdict::fail(
+            format!("given besides ours: {}", some(&extra)),
+            "`app-secrets migrate --reapply` takes it away, as after a restore; then look who may have used it",
+        );
     }
     if !missing.is_empty() {
         return Verdict::warn(
@@ -167,6 +183,24 @@ fn grants(found: &[String]) -> Verdict {
         );
     }
     Verdict::ok("what was shipped, and nothing else")
+}
+
+async fn generated(patient: &mut Patient) -> Result<Verdict> {
+    let found = match access::stale(&mut patient.connection).await {
+        Ok(found) => found,
+        Err(AdminFault::Busy) => {
+            return Ok(Verdict::warn(
+                "not looked at: a migration is at work",
+                "run this again when it has ended",
+            ));
+        }
+        Err(fault) => return Err(fault.into()),
+    };
+    if found.is_empty() {
+        return Ok(Verdict::ok("as the catalogue would have them made now"));
+    }
+    let found: Vec<String> = found.iter().map(|(object, problem)| format!("{object} {problem}")).collect();
+    Ok(Verdict::fail(some(&found), REAPPLY))
 }
 
 async fn defaults(patient: &mut Patient) -> Result<Verdict> {

@@ -84,19 +84,20 @@ fn now() -> i64 {
 }
 
 /// Looks at this very login, and says whether it may look at the rest.
-pub(super) async fn admin(report: &mut Report, connection: &mut PgConnection) -> bool {
-    let login = access::login(connection).await;
+pub(super) async fn admin(report: &mut Report, connection: &mut PgConnection, owner_table: &str) -> bool {
+    let login = access::login(connection, owner_table).await;
     let may_look = login.as_ref().is_ok_and(|login| login.may_migrate);
     report.add(
         "login.admin",
-        "The migrations change public.businesses, which only its owner may; a superuser's mistakes have no fence.",
-        login.map(|login| judge_admin(&login)).map_err(Into::into),
+        "The migrations change the table whose rows own secrets, which only its owner may; a superuser's mistakes have no \
+         fence.",
+        login.map(|login| judge_admin(&login, owner_table)).map_err(Into::into),
     );
     may_look
 }
 
 pub(super) async fn service(report: &mut Report, patient: &Patient, config: Option<&Config>) {
-    if patient.has(crate::admin::LAST_BEFORE_CONTRACT) {
+    if patient.has(crate::admin::RPC) {
         report.add(
             "login.service",
             "A service's login is what a thief gets: it should be able to call the RPC, and nothing else.",
@@ -105,19 +106,26 @@ pub(super) async fn service(report: &mut Report, patient: &Patient, config: Opti
     }
 }
 
-fn judge_admin(login: &access::Login) -> Verdict {
+fn judge_admin(login: &access::Login, owner_table: &str) -> Verdict {
     let name = &login.name;
-    if !login.may_migrate {
+    if !login.has_owner_table {
         Verdict::fail(
-            format!(
-                "{name} does not own public.businesses, or may not create schemas; no other check was made"
-            ),
+            format!("there is no table {owner_table}; no other check was made"),
+            "name the table whose rows own secrets in app-secrets.json (`app-secrets init` proposes one), or check the \
+             database's name",
+        )
+    } else if !login.may_migrate {
+        Verdict::fail(
+            format!("{name} does not own {owner_table}, or may not create schemas; no other check was made"),
             "connect as the owner: `postgres` on Supabase",
         )
     } else if login.is_superuser {
-        Verdict::warn(format!("{name} is a superuser"), "connect as the owner of public.businesses instead")
+        Verdict::warn(
+            format!("{name} is a superuser"),
+            format!("connect as the owner of {owner_table} instead"),
+        )
     } else {
-        Verdict::ok(format!("{name} owns public.businesses, and is no superuser"))
+        Verdict::ok(format!("{name} owns {owner_table}, and is no superuser"))
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) async fn logs(report: &mut Report, patient: &mut Patient) {
 
 async fn look(patient: &mut Patient) -> Result<Verdict> {
     let settings = server::log_settings(&mut patient.connection).await?;
-    let logins = server::logins(&mut patient.connection).await?;
+    let logins = server::logins(&mut patient.connection, &patient.catalogue.owner_table).await?;
     Ok(judge(&settings, &logins))
 }
 

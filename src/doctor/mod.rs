@@ -4,14 +4,17 @@
 mod access;
 mod connection;
 mod logs;
+mod scopes;
+mod shape;
 mod shipped;
 mod storage;
 
 use sqlx::postgres::PgConnection;
 
-use crate::admin::{Admin, LAST_BEFORE_CONTRACT};
+use crate::admin::{Admin, FILL, RPC};
 use crate::config::{Config, Pooler};
 use crate::error::Result;
+use crate::queries::catalogue::{self, Catalogue};
 use crate::queries::ledger::{self, Applied};
 use crate::queries::session;
 
@@ -108,6 +111,10 @@ impl Verdict {
 struct Patient {
     connection: PgConnection,
     applied: Vec<Applied>,
+    /// As the database has it; before 002, as it is wanted.
+    catalogue: Catalogue,
+    /// Every value is opened; otherwise those of a sample of businesses.
+    is_full: bool,
 }
 
 impl Patient {
@@ -118,7 +125,8 @@ impl Patient {
 
 impl Admin {
     /// Runs every check that applies to the database as it is. `service` is the login of a service, where it is known.
-    pub async fn doctor(&self, service: Option<&Config>) -> Result<Report> {
+    /// `is_full` opens every value; otherwise those of some hundred businesses, taken by chance.
+    pub async fn doctor(&self, service: Option<&Config>, is_full: bool) -> Result<Report> {
         let mut report = Report::default();
         let mut connection = self.look().await?;
         let is_pooled = match self.config().pooler {
@@ -131,11 +139,25 @@ impl Admin {
             return Ok(report);
         }
         session::qualify_names(&mut connection).await?;
-        if !connection::admin(&mut report, &mut connection).await {
+        let found = self.preflight(&mut connection, 0).await;
+        let wanted = found.as_ref().map_or("{}", |found| found.wanted.as_str()).to_owned();
+        let recorded = catalogue::read(&mut connection).await?;
+        let owner_table = match &recorded {
+            Some(catalogue) => catalogue.owner_table.clone(),
+            None => catalogue::owner_of_wanted(&wanted),
+        };
+        let may_look = connection::admin(&mut report, &mut connection, &owner_table).await;
+        let is_refused = shape::preflight(&mut report, found);
+        if !may_look {
             return Ok(report);
         }
         let applied = ledger::applied(&mut connection).await?;
-        let mut patient = Patient { connection, applied };
+        let catalogue = match recorded {
+            Some(catalogue) => catalogue,
+            None if is_refused => Catalogue { owner_table, ..Catalogue::default() },
+            None => catalogue::of_wanted(&mut connection, &wanted).await?,
+        };
+        let mut patient = Patient { connection, applied, catalogue, is_full };
         connection::service(&mut report, &patient, service).await;
         storage::ledger(&mut report, &patient);
         storage::vault(&mut report, &mut patient).await;
@@ -143,8 +165,14 @@ impl Admin {
             access::all(&mut report, &mut patient).await;
             storage::triggers(&mut report, &mut patient).await;
         }
+        if patient.has(RPC) {
+            scopes::all(&mut report, &mut patient).await;
+        }
         storage::plaintext(&mut report, &mut patient).await;
-        if patient.has(LAST_BEFORE_CONTRACT) {
+        if patient.has(FILL) && patient.catalogue.synced().next().is_some() {
+            scopes::dependents(&mut report, &mut patient).await;
+        }
+        if patient.has(RPC) {
             storage::cells(&mut report, &mut patient).await;
         }
         storage::publications(&mut report, &mut patient).await;

@@ -1,5 +1,5 @@
 //! What the migration files make, read out of their own text: so the doctor compares a database with what we ship and
-//! not with a second list of it.
+//! not with a second list of it. What is made from the catalogue, the database itself compares.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,8 +8,8 @@ use crate::admin::FILES;
 /// A function as it is shipped.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Function {
-    /// What stands between its dollar quotes.
-    pub(super) body: String,
+    /// What stands between its dollar quotes; `None` where the database makes it from its catalogue.
+    pub(super) body: Option<String>,
     pub(super) is_definer: bool,
     /// Who may execute it besides its owner.
     pub(super) grantees: BTreeSet<String>,
@@ -26,8 +26,12 @@ pub(super) struct Policy {
 
 /// Whose body belongs to the app: it decides who may access a business.
 pub(super) const CUSTOMISABLE: &str = "app_secrets.accessible_business_ids";
+/// Runs under the path that the app's triggers are used to.
+pub(super) const RUNS_AS_THE_APP: &str = "app_secrets.restore_businesses";
+/// The path of all others: the temporary schema last.
+pub(super) const PATH: &str = "pg_catalog, pg_temp";
 
-const MINE: &str = "(business_idIN(SELECTapp_secrets.accessible_business_ids()ASaccessible_business_ids))";
+const MINE: &str = "(business_idIN(SELECTapp_secrets.current_business_ids()AScurrent_business_ids))";
 
 pub(super) const POLICIES: [Policy; 5] = [
     Policy { name: "business_secrets_delete", command: "d", role: "authenticated", using: MINE, check: "" },
@@ -43,27 +47,19 @@ pub(super) const POLICIES: [Policy; 5] = [
     Policy { name: "business_secrets_update", command: "w", role: "authenticated", using: MINE, check: MINE },
 ];
 
-/// Privileges on relations besides their owner's, as `relation: role privilege`, once 004 is applied.
-pub(super) const GRANTS: [&str; 10] = [
-    "public.business_secrets: authenticated DELETE",
-    "public.business_secrets: authenticated INSERT",
-    "public.business_secrets: authenticated SELECT",
-    "public.business_secrets: authenticated UPDATE",
-    "public.business_secrets: service_role DELETE",
-    "public.business_secrets: service_role INSERT",
-    "public.business_secrets: service_role SELECT",
-    "public.business_secrets: service_role UPDATE",
-    "public.decrypted_business_secrets: authenticated SELECT",
-    "public.decrypted_business_secrets: service_role SELECT",
-];
-
 /// The functions of the files that are applied, by qualified name.
 pub(super) fn functions(is_applied: impl Fn(i32) -> bool) -> BTreeMap<String, Function> {
     let mut found: BTreeMap<String, Function> = BTreeMap::new();
     for file in FILES.iter().filter(|file| is_applied(file.version)) {
+        for name in generated(file.sql) {
+            found.entry(name).or_default();
+        }
         for (name, body, is_definer) in definitions(file.sql) {
-            let function = found.entry(name).or_default();
-            (function.body, function.is_definer) = (body, is_definer);
+            let function = found.entry(name.clone()).or_default();
+            (function.body, function.is_definer) = (Some(body), is_definer);
+            if file.sql.contains(&format!("comment on function {name}(")) {
+                function.grantees.extend(["app_secrets_service".to_owned(), "service_role".to_owned()]);
+            }
         }
         for (name, roles) in grants(file.sql) {
             found.entry(name).or_default().grantees.extend(roles);
@@ -72,35 +68,43 @@ pub(super) fn functions(is_applied: impl Fn(i32) -> bool) -> BTreeMap<String, Fu
     found
 }
 
-/// Name, body and whether it is `security definer`, of each `create function`.
+/// Name, body and whether it is `security definer`, of each `create function` that is a statement of the file.
 fn definitions(sql: &str) -> Vec<(String, String, bool)> {
     let mut found = Vec::new();
-    let mut rest = sql;
-    while let Some(at) = rest.find("create ") {
-        rest = &rest[at + "create ".len()..];
-        let Some(head) = rest.strip_prefix("or replace function ").or_else(|| rest.strip_prefix("function "))
-        else {
-            continue;
-        };
-        let (Some(name), Some((head, body))) = (head.split('(').next(), head.split_once("as $$")) else {
-            continue;
-        };
-        if let Some((body, after)) = body.split_once("$$") {
-            found.push((name.to_owned(), body.to_owned(), head.contains("security definer")));
-            rest = after;
+    for start in ["\ncreate or replace function ", "\ncreate function "] {
+        for rest in sql.split(start).skip(1) {
+            let Some((name, _)) = rest.split_once('(') else { continue };
+            let Some((head, tail)) = rest.split_once("\nas $") else { continue };
+            let Some((tag, tail)) = tail.split_once('$') else { continue };
+            if let Some((body, _)) = tail.split_once(&format!("${tag}$")) {
+                found.push((name.to_owned(), body.to_owned(), head.contains("security definer")));
+            }
         }
     }
     found
+}
+
+/// Names of functions that statements make when they run.
+fn generated(sql: &str) -> Vec<String> {
+    ["make_function(", "create or replace function ", "create function "]
+        .iter()
+        .flat_map(|start| sql.split(start).skip(1))
+        .filter_map(|rest| rest.trim_start().trim_start_matches('\'').split_once('('))
+        .map(|(name, _)| name)
+        .filter(|name| name.starts_with("app_secrets.") && !name.contains(char::is_whitespace))
+        .map(ToOwned::to_owned)
+        .collect()
 }
 
 /// Name and grantees, of each `grant execute on function`.
 fn grants(sql: &str) -> Vec<(String, Vec<String>)> {
     let statements = sql.split("grant execute on function ").skip(1);
     statements
-        .filter_map(|statement| {
-            let (functions, roles) = statement.split(';').next()?.split_once(" to ")?;
-            let name = functions.split('(').next()?.trim();
-            Some((name.to_owned(), roles.split(',').map(|role| role.trim().to_owned()).collect()))
+        .filter_map(|statement| statement.split(';').next()?.split_once(" to "))
+        .flat_map(|(functions, roles)| {
+            let roles: Vec<String> = roles.split(',').map(|role| role.trim().to_owned()).collect();
+            let names = functions.split("app_secrets.").skip(1).filter_map(|rest| rest.split('(').next());
+            names.map(|name| (format!("app_secrets.{name}"), roles.clone())).collect::<Vec<_>>()
         })
         .collect()
 }
@@ -108,22 +112,29 @@ fn grants(sql: &str) -> Vec<(String, Vec<String>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queries::access::SHIPPED_GRANTS;
 
     #[test]
     fn every_function_of_the_files_is_found_with_its_body_and_grants() {
         let all = functions(|_| true);
-        let created: usize = FILES
+        let created: BTreeSet<&str> = FILES
             .iter()
             .flat_map(|file| file.sql.lines())
-            .filter(|line| {
-                let line = line.trim_start();
-                line.starts_with("create or replace function ") || line.starts_with("create function ")
+            .filter_map(|line| {
+                let rest = line
+                    .strip_prefix("create or replace function ")
+                    .or_else(|| line.strip_prefix("create function "))?;
+                rest.split('(').next()
             })
-            .count();
-        assert_eq!(all.len(), created);
-        for (name, function) in &all {
-            assert!(name.starts_with("app_secrets.") || name.starts_with("public."), "{name}");
-            assert!(function.body.contains("end"), "{name}");
+            .collect();
+        for name in &created {
+            let body = all[*name].body.as_deref().unwrap_or_default();
+            assert!(body.contains("end"), "{name}");
+        }
+        for name in
+            ["read_cells", "write_cells", "verify_legacy", "restore_businesses", "accessible_business_ids"]
+        {
+            assert!(all.contains_key(&format!("app_secrets.{name}")), "{name}");
         }
         let batch = &all["public.get_business_secrets_batch"];
         assert!(batch.is_definer);
@@ -145,12 +156,21 @@ mod tests {
         for policy in &POLICIES {
             assert!(sql.contains(&format!("create policy {} on public.business_secrets", policy.name)));
         }
-        assert_eq!(sql.matches("create policy ").count(), POLICIES.len());
-        assert!(sql.contains(
-            "grant select, insert, update, delete on public.business_secrets to authenticated, service_role;"
-        ));
-        assert!(
-            sql.contains("grant select on public.decrypted_business_secrets to authenticated, service_role;")
-        );
+        assert_eq!(sql.matches("create policy business_secrets_").count(), POLICIES.len());
+        let granted: BTreeSet<String> = sql
+            .lines()
+            .filter_map(|line| {
+                line.trim().strip_prefix("grant ")?.strip_suffix(';')?.split_once(" on public.")
+            })
+            .flat_map(|(privileges, rest)| {
+                let (table, roles) = rest.split_once(" to ").unwrap_or_default();
+                privileges.split(", ").flat_map(move |privilege| {
+                    roles
+                        .split(", ")
+                        .map(move |role| format!("public.{table}: {role} {}", privilege.to_uppercase()))
+                })
+            })
+            .collect();
+        assert_eq!(granted, SHIPPED_GRANTS.iter().map(|grant| (*grant).to_owned()).collect());
     }
 }

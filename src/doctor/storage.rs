@@ -1,11 +1,13 @@
 //! Ledger, Vault, plaintext, cells, triggers, publications.
 
 use super::{Level, Patient, Report, Verdict, some};
-use crate::admin::{CONTRACT, FILES, File, Finding, triggers as shipped_triggers};
-use crate::catalogue::SecretName;
+use crate::admin::{FILES, FILL, File, Finding, RPC, triggers as shipped_triggers};
 use crate::error::Result;
 use crate::queries::server::{self, Canary};
-use crate::queries::{inspect, ledger as applied_files, pages, proof};
+use crate::queries::{backfill, inspect, pages, proof};
+
+/// Businesses whose values a sample opens.
+const SAMPLE: u32 = 300;
 
 pub(super) fn ledger(report: &mut Report, patient: &Patient) {
     let verdict = drift(patient);
@@ -49,11 +51,19 @@ fn drift(patient: &Patient) -> Verdict {
     }
     let pending: Vec<String> = FILES
         .iter()
-        .filter(|file| !patient.has(file.version) && file.version != CONTRACT)
+        .filter(|file| !patient.has(file.version) && !file.is_contracting())
         .map(File::file_name)
         .collect();
     if !pending.is_empty() {
         return Verdict::warn(format!("not applied: {}", some(&pending)), "app-secrets migrate");
+    }
+    let due: Vec<String> =
+        patient.catalogue.names.iter().filter(|name| name.is_due()).map(|name| name.name.clone()).collect();
+    if patient.has(FILL) && !due.is_empty() {
+        return Verdict::warn(
+            format!("not filled, sealed or proven yet: {}", some(&due)),
+            "app-secrets migrate",
+        );
     }
     let how = if unchecked.is_empty() { "" } else { "; some by another tool, which records no checksum" };
     Verdict::ok(format!("{} files applied{how}", patient.applied.len()))
@@ -117,10 +127,14 @@ async fn key(patient: &mut Patient) -> Result<Verdict> {
 async fn other_key(patient: &mut Patient) -> Result<Verdict> {
     const ANEW: &str = "delete from vault.secrets where name = 'app_secrets/canary', then `app-secrets migrate \
                         --reapply`, which seals a new probe";
-    let lost = proof::cell_faults(&mut patient.connection).await?.undecryptable.count;
+    let sample = (!patient.is_full).then_some(SAMPLE);
+    let (faults, opened) = proof::cell_faults(&mut patient.connection, &patient.catalogue, sample).await?;
+    let lost = faults.undecryptable.count;
     Ok(if lost == 0 {
         Verdict::warn(
-            "every value opens, but the probe that 002 sealed does not: it was sealed under another root key",
+            format!(
+                "all of {opened} values open, but the probe that 002 sealed does not: it was sealed under another root key"
+            ),
             format!("where the root key was changed on purpose: {ANEW}"),
         )
     } else {
@@ -137,10 +151,12 @@ async fn other_key(patient: &mut Patient) -> Result<Verdict> {
 pub(super) async fn plaintext(report: &mut Report, patient: &mut Patient) {
     report.add(
         "plaintext.columns",
-        "Whoever reads public.businesses reads these: policies, dumps, replicas and logs of it all have them.",
+        "Whoever reads the owner table reads these: policies, dumps, replicas and logs of it all have them.",
         columns(patient).await,
     );
-    if patient.has(CONTRACT) {
+    let is_gone = patient.catalogue.names.iter().any(|name| name.legacy_state == "dropped")
+        && patient.catalogue.synced().next().is_none();
+    if is_gone {
         report.add(
             "plaintext.pages",
             "Dropping a column leaves its values in the table's pages, and so in every physical backup.",
@@ -150,32 +166,30 @@ pub(super) async fn plaintext(report: &mut Report, patient: &mut Patient) {
 }
 
 async fn columns(patient: &mut Patient) -> Result<Verdict> {
-    let Some(columns) = applied_files::legacy_columns(&mut patient.connection).await? else {
-        return Ok(Verdict::fail("there is no table public.businesses", "check the database's name"));
-    };
-    let names: Vec<String> = columns.iter().map(ToString::to_string).collect();
-    let values = server::plaintext_values(&mut patient.connection, &columns).await?;
-    Ok(match (patient.has(CONTRACT), values) {
-        (_, _) if columns.is_empty() => Verdict::ok("none"),
-        (true, 0) => Verdict::warn(format!("back since 005, empty: {}", some(&names)), "drop them"),
-        (true, values) => Verdict::fail(
-            format!("back since 005, with values in them: {values} ({})", some(&names)),
-            "find who writes them; move the values with `app-secrets set`, then drop the columns",
-        ),
-        (false, 0) => Verdict::ok("they are there, and empty"),
-        (false, values) if patient.has(3) => Verdict::warn(
+    let back = server::columns_back(&mut patient.connection, &patient.catalogue).await?;
+    if !back.is_empty() {
+        return Ok(Verdict::fail(
+            format!("back since 005, so that old code writes plaintext there again: {}", some(&back)),
+            "find who made them; move what they hold with `app-secrets set`, then drop them",
+        ));
+    }
+    if patient.catalogue.synced().next().is_none() {
+        return Ok(Verdict::ok("none"));
+    }
+    let values = backfill::plaintext_values(&mut patient.connection, &patient.catalogue).await?;
+    Ok(match values {
+        0 => Verdict::ok("they are there, and empty"),
+        values if patient.has(FILL) => Verdict::warn(
             format!("values in clear: {values}, kept in step with Vault"),
             "app-secrets migrate --drop-legacy, once no code reads them",
         ),
-        (false, values) => {
-            Verdict::warn(format!("values in clear: {values}, not migrated"), "app-secrets migrate")
-        }
+        values => Verdict::warn(format!("values in clear: {values}, not migrated"), "app-secrets migrate"),
     })
 }
 
 async fn in_pages(patient: &mut Patient) -> Result<Verdict> {
-    let tables = ["public.businesses", "public.business_secrets"];
-    if let Some(search) = pages::search(&mut patient.connection, &tables).await? {
+    let tables = [patient.catalogue.owner_table.clone(), "public.business_secrets".to_owned()];
+    if let Some(search) = pages::search(&mut patient.connection, &patient.catalogue, &tables).await? {
         return Ok(match search.found {
             0 => Verdict::ok(format!("sealed values in the tables' pages: none of {}", search.values)),
             found => Verdict::fail(
@@ -193,7 +207,7 @@ async fn in_pages(patient: &mut Patient) -> Result<Verdict> {
 }
 
 pub(super) async fn triggers(report: &mut Report, patient: &mut Patient) {
-    let expected = shipped_triggers(&patient.applied);
+    let expected = shipped_triggers(&patient.applied, &patient.catalogue);
     let verdict = proof::idle_triggers(&mut patient.connection, &expected).await.map(|idle| {
         let idle: Vec<String> = idle
             .iter()
@@ -216,11 +230,13 @@ pub(super) async fn triggers(report: &mut Report, patient: &mut Patient) {
 }
 
 pub(super) async fn cells(report: &mut Report, patient: &mut Patient) {
-    let sealed: Vec<&str> =
-        SecretName::ALL.iter().filter(|name| name.entry().sealed).map(|name| name.as_str()).collect();
+    let guarded =
+        patient.catalogue.sealed().filter(|name| matches!(name.in_place.as_str(), "none" | "sealed"));
+    let sealed: Vec<&str> = guarded.map(|name| name.name.as_str()).collect();
     let guards = server::cell_guards(&mut patient.connection, &sealed).await;
-    let faults = proof::cell_faults(&mut patient.connection).await;
-    let (faults, guards) = match (faults, guards) {
+    let sample = (!patient.is_full).then_some(SAMPLE);
+    let faults = proof::cell_faults(&mut patient.connection, &patient.catalogue, sample).await;
+    let ((faults, opened), guards) = match (faults, guards) {
         (Ok(faults), Ok(guards)) => (faults, guards),
         (Err(fault), _) | (_, Err(fault)) => {
             report.add("cells.sealed", "A sealed column holds references, never text.", Err(fault.into()));
@@ -254,19 +270,30 @@ pub(super) async fn cells(report: &mut Report, patient: &mut Patient) {
         Ok(broken(
             &faults.dangling,
             "cells that refer to nothing",
-            "set them anew: `app-secrets set` heals a cell",
+            "bring Vault's rows back first, by a restore of vault.secrets as its owner; what no backup has, set anew \
+             (`app-secrets set`): nothing else is lost by that",
         )),
     );
     report.add(
         "cells.decrypt",
         "A value that does not open is lost; with vault.key ok it is that row that is broken, and not the key.",
-        Ok(broken(&faults.undecryptable, "values that do not decrypt", "set them anew: `app-secrets set` heals a cell")),
+        Ok(match faults.undecryptable.count {
+            0 if patient.is_full => Verdict::ok(format!("every value opens: {opened}")),
+            0 => Verdict::ok(format!("each of {opened} values opens, of {SAMPLE} businesses at most (all: --full)")),
+            _ => broken(
+                &faults.undecryptable,
+                "values that do not decrypt",
+                "with vault.key ok, bring back the row from a backup of vault.secrets; what no backup has, set anew \
+                 (`app-secrets set`)",
+            ),
+        }),
     );
     let orphans = proof::orphans(&mut patient.connection).await.map(|orphans| match orphans.count {
         0 => Verdict::ok("none"),
         count => Verdict::warn(
             format!("Vault rows that nothing refers to: {count} ({})", some(&orphans.samples)),
-            "delete from vault.secrets where id = …: nothing refers to them",
+            "look first whether business_secrets was restored whole, since these rows hold what it referred to; then \
+             `app-secrets verify --fix-orphans` removes them",
         ),
     });
     report.add(
@@ -292,13 +319,16 @@ pub(super) async fn publications(report: &mut Report, patient: &mut Patient) {
 }
 
 async fn published(patient: &mut Patient) -> Result<Verdict> {
-    let found = server::published(&mut patient.connection).await?;
-    let is_plain = !patient.has(CONTRACT);
+    let columns: Vec<String> =
+        patient.catalogue.synced().filter_map(|name| name.legacy_column.clone()).collect();
+    let owner = patient.catalogue.owner_table.clone();
+    let found = server::published(&mut patient.connection, &owner, &columns).await?;
+    let is_plain = !columns.is_empty();
     let leaks: Vec<String> = found
         .iter()
         .filter(|(_, table)| match table.as_str() {
-            "public.business_secrets" => !patient.has(3),
-            "public.businesses" => is_plain,
+            "public.business_secrets" => !patient.has(FILL),
+            table if table == owner => is_plain,
             _ => true,
         })
         .map(|(publication, table)| format!("{publication} has {table}"))
@@ -311,10 +341,7 @@ async fn published(patient: &mut Patient) -> Result<Verdict> {
     }
     let is_heard =
         found.iter().any(|(name, table)| name == "supabase_realtime" && table == "public.business_secrets");
-    if patient.has(crate::admin::LAST_BEFORE_CONTRACT)
-        && !is_heard
-        && server::has_realtime(&mut patient.connection).await?
-    {
+    if patient.has(RPC) && !is_heard && server::has_realtime(&mut patient.connection).await? {
         return Ok(Verdict::warn(
             "supabase_realtime lacks business_secrets: browsers do not hear of changes",
             "alter publication supabase_realtime add table public.business_secrets",

@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 
 /// `admin(op, options, callback, onProgress)`: `op` is `migrate`, `status`, `verify` or `doctor`. Tells `callback(null, json)`,
 /// and `onProgress(json)` of each event of a migration.
+#[allow(clippy::needless_pass_by_value, reason = "napi converts arguments into owned values")]
 #[napi(catch_unwind)]
 pub fn admin(
     env: &Env,
@@ -44,7 +45,8 @@ fn begin(env: &Env, op: &str, options: &Unknown, on_progress: &Unknown) -> Resul
         "verify" => Box::pin(async move { answer(json::verification(&admin.verify().await?)) }),
         "doctor" => {
             let service = text(options, "serviceUrl")?.map(|url| config(options, url)).transpose()?;
-            Box::pin(async move { answer(json::report(&admin.doctor(service.as_ref()).await?)) })
+            let is_full = boolean(options, "full")?.unwrap_or_default();
+            Box::pin(async move { answer(json::report(&admin.doctor(service.as_ref(), is_full).await?)) })
         }
         _ => return Err(js::unexpected("the operation")),
     })

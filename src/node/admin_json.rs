@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::admin::{Blocker, ColumnProof, Event, Finding, Migrated, Status, Verification};
+use crate::admin::{Blocker, Event, Migrated, Status, Verification};
 use crate::doctor::Report;
 use crate::timestamp::Timestamp;
 
@@ -65,35 +65,22 @@ pub(super) fn status(status: &Status) -> Value {
         "files": status.files.iter().map(file).collect::<Vec<_>>(),
         "businesses": status.businesses,
         "done": status.done,
-        "mismatches": status.mismatched,
-        "plaintextColumns": status.plaintext_columns.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "mismatches": status.mismatched(),
+        "plaintextColumns": status.plaintext_columns,
         "rollingBack": status.is_rolling_back,
         "pending": status.is_pending(),
     })
 }
 
-fn finding(finding: &Finding) -> Value {
-    json!({ "count": finding.count, "samples": finding.samples })
-}
-
 pub(super) fn verification(found: &Verification) -> Value {
-    let column = |column: &ColumnProof| {
-        json!({
-            "name": column.name,
-            "plaintext": column.legacy_values,
-            "sealed": column.sealed_values,
-            "mismatched": column.mismatched,
-            "businessIds": column.business_ids.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        })
-    };
     json!({
         "verified": found.is_sound(),
         "mismatched": found.mismatched(),
-        "columns": found.columns.as_ref().map(|columns| columns.iter().map(column).collect::<Vec<_>>()),
-        "dangling": finding(&found.dangling),
-        "undecryptable": finding(&found.undecryptable),
-        "unsealed": finding(&found.unsealed),
-        "orphans": finding(&found.orphans),
+        "columns": found.columns,
+        "dangling": found.dangling,
+        "undecryptable": found.undecryptable,
+        "unsealed": found.unsealed,
+        "orphans": found.orphans,
         "idleTriggers": found.idle_triggers,
         "legacyWrites": {
             "count": found.legacy_writes.count,

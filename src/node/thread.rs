@@ -39,12 +39,8 @@ impl Thread {
         if let Some(thread) = env.get_instance_data::<Self>()? {
             return Ok(thread);
         }
-        let thread = Self {
-            outbox: Outbox::new(env)?,
-            readers: HashMap::new(),
-            next_reader: 0,
-            watchers: Vec::new(),
-        };
+        let thread =
+            Self { outbox: Outbox::new(env)?, readers: HashMap::new(), next_reader: 0, watchers: Vec::new() };
         env.set_instance_data(thread, (), |_| ())?;
         let missing = || napi::Error::from_reason("the instance data of this thread is gone");
         env.get_instance_data::<Self>()?.ok_or_else(missing)

@@ -3,14 +3,16 @@
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Executor, Row};
 
-use super::Answer;
+use super::{AdminFault, Answer};
+use crate::error::Error;
 
 const LOGIN: &str = "
-    select r.rolname::text, r.rolsuper,
+    select /* app-secrets */ r.rolname::text, r.rolsuper,
         coalesce(pg_catalog.pg_has_role(r.oid, (
             select c.relowner from pg_catalog.pg_class c
-            where c.oid = pg_catalog.to_regclass('public.businesses')), 'member'), false)
-        and pg_catalog.has_database_privilege(pg_catalog.current_database(), 'create')
+            where c.oid = pg_catalog.to_regclass($1)), 'member'), false)
+        and pg_catalog.has_database_privilege(pg_catalog.current_database(), 'create'),
+        pg_catalog.to_regclass($1) is not null
     from pg_catalog.pg_roles r
     where r.rolname = current_user";
 
@@ -62,7 +64,8 @@ const POLICIES: &str = "
 
 const FUNCTIONS: &str = "
     select n.nspname || '.' || p.proname, p.prosrc, p.prosecdef,
-        coalesce(p.proconfig @> array['search_path=\"\"'] or p.proconfig @> array['search_path='], false),
+        (select pg_catalog.substr(c.setting, 13) from pg_catalog.unnest(p.proconfig) as c(setting)
+            where c.setting like 'search\\_path=%'),
         p.proowner = s.nspowner,
         array(
             select coalesce(r.rolname::text, 'PUBLIC')
@@ -73,9 +76,55 @@ const FUNCTIONS: &str = "
     from pg_catalog.pg_proc p
     join pg_catalog.pg_namespace n on n.oid = p.pronamespace
     join pg_catalog.pg_namespace s on s.nspname = 'app_secrets'
-    where n.nspname = 'app_secrets' or (n.nspname = 'public' and p.proname in ('get_business_secrets',
-        'get_business_secrets_batch', 'set_business_secrets', 'list_business_secrets'))
+    where n.nspname = 'app_secrets'
+        or (n.nspname = 'public' and pg_catalog.obj_description(p.oid, 'pg_proc') like 'app-secrets contract %')
     order by 1";
+
+/// What is made from the catalogue, and stands otherwise than it would be made now.
+const STALE: &str = "select /* app-secrets */ object, problem from app_secrets.stale_objects()";
+
+/// What a signed-in user's read executes, as a user whom nobody knows.
+const AS_NOBODY: &str = "
+    begin read only;
+    select pg_catalog.set_config('request.jwt.claims', pg_catalog.json_build_object(
+        'sub', pg_catalog.gen_random_uuid(), 'role', 'authenticated')::text, true)";
+const ACCESSIBLE: &str = "
+    select /* app-secrets */ pg_catalog.count(*) from app_secrets.accessible_business_ids() as a(id)";
+const READ_AS_NOBODY: &str = "
+    set local row_security = on;
+    set local role authenticated;
+    select s.business_id from public.decrypted_business_secrets s limit 1";
+
+/// Functions in our schema that signed-in users' statements call.
+const CALLED_BY_USERS: [&str; 6] = [
+    "app_secrets.reveal",
+    "app_secrets.reveal_in_place",
+    "app_secrets.cell_status",
+    "app_secrets.businesses_without_secrets",
+    "app_secrets.current_business_ids",
+    "app_secrets.shown_names",
+];
+
+/// Privileges on relations besides their owner's, as `relation: role privilege`, once 004 is applied.
+pub(crate) const SHIPPED_GRANTS: [&str; 17] = [
+    "public.business_secret_names: app_secrets_service SELECT",
+    "public.business_secret_names: authenticated SELECT",
+    "public.business_secret_names: service_role SELECT",
+    "public.business_secret_status: authenticated SELECT",
+    "public.business_secret_status: authenticated UPDATE",
+    "public.business_secret_status: service_role SELECT",
+    "public.business_secret_status: service_role UPDATE",
+    "public.business_secrets: authenticated DELETE",
+    "public.business_secrets: authenticated INSERT",
+    "public.business_secrets: authenticated SELECT",
+    "public.business_secrets: authenticated UPDATE",
+    "public.business_secrets: service_role DELETE",
+    "public.business_secrets: service_role INSERT",
+    "public.business_secrets: service_role SELECT",
+    "public.business_secrets: service_role UPDATE",
+    "public.decrypted_business_secrets: authenticated SELECT",
+    "public.decrypted_business_secrets: service_role SELECT",
+];
 
 const GRANTS: &str = "
     select n.nspname || '.' || c.relname || ': ' || coalesce(r.rolname, 'PUBLIC') || ' ' || a.privilege_type
@@ -85,7 +134,7 @@ const GRANTS: &str = "
     left join pg_catalog.pg_roles r on r.oid = a.grantee
     where a.grantee <> c.relowner
         and (n.nspname = 'app_secrets' or (n.nspname = 'public' and c.relname in (
-            'business_secrets', 'decrypted_business_secrets')))
+            'business_secrets', 'decrypted_business_secrets', 'business_secret_names', 'business_secret_status')))
     union
     select n.nspname || '.' || c.relname || '.' || t.attname || ': ' || coalesce(r.rolname, 'PUBLIC') || ' '
         || a.privilege_type
@@ -96,7 +145,7 @@ const GRANTS: &str = "
     left join pg_catalog.pg_roles r on r.oid = a.grantee
     where a.grantee <> c.relowner
         and (n.nspname = 'app_secrets' or (n.nspname = 'public' and c.relname in (
-            'business_secrets', 'decrypted_business_secrets')))
+            'business_secrets', 'decrypted_business_secrets', 'business_secret_names', 'business_secret_status')))
     union
     select 'schema app_secrets: ' || coalesce(r.rolname, 'PUBLIC') || ' ' || a.privilege_type
     from pg_catalog.pg_namespace n
@@ -128,7 +177,7 @@ const DATA_API: &str = "
             where n.nspname = 'public' and d.defaclobjtype = 'r' and r.rolname = 'anon' and a.privilege_type = 'SELECT'
                 and d.defaclrole = (
                     select c.relowner from pg_catalog.pg_class c
-                    where c.oid = pg_catalog.to_regclass('public.businesses'))),
+                    where c.oid = pg_catalog.to_regclass('public.business_secrets'))),
         (
             select pg_catalog.substr(c.setting, pg_catalog.length('pgrst.db_schemas=') + 1)
             from pg_catalog.pg_db_role_setting s
@@ -145,8 +194,10 @@ const DATA_API: &str = "
 pub(crate) struct Login {
     pub(crate) name: String,
     pub(crate) is_superuser: bool,
-    /// It owns `businesses`, and may make schemas.
+    /// It owns the owner table, and may make schemas.
     pub(crate) may_migrate: bool,
+    /// The owner table is there.
+    pub(crate) has_owner_table: bool,
 }
 
 /// The login of a service.
@@ -177,7 +228,8 @@ pub(crate) struct Function {
     pub(crate) name: String,
     pub(crate) body: String,
     pub(crate) is_definer: bool,
-    pub(crate) has_empty_path: bool,
+    /// Its own `search_path`, where it has one.
+    pub(crate) search_path: Option<String>,
     pub(crate) is_owners: bool,
     pub(crate) grantees: Vec<String>,
 }
@@ -191,9 +243,14 @@ pub(crate) struct DataApi {
     pub(crate) schemas: Option<String>,
 }
 
-pub(crate) async fn login(connection: &mut PgConnection) -> Answer<Login> {
-    let row = connection.fetch_one(LOGIN).await?;
-    Ok(Login { name: row.try_get(0)?, is_superuser: row.try_get(1)?, may_migrate: row.try_get(2)? })
+pub(crate) async fn login(connection: &mut PgConnection, owner_table: &str) -> Answer<Login> {
+    let row = connection.fetch_one(sqlx::query(LOGIN).bind(owner_table)).await?;
+    Ok(Login {
+        name: row.try_get(0)?,
+        is_superuser: row.try_get(1)?,
+        may_migrate: row.try_get(2)?,
+        has_owner_table: row.try_get(3)?,
+    })
 }
 
 pub(crate) async fn service(connection: &mut PgConnection) -> Answer<Service> {
@@ -238,12 +295,57 @@ pub(crate) async fn functions(connection: &mut PgConnection) -> Answer<Vec<Funct
             name: row.try_get(0)?,
             body: row.try_get(1)?,
             is_definer: row.try_get(2)?,
-            has_empty_path: row.try_get(3)?,
+            search_path: row.try_get(3)?,
             is_owners: row.try_get(4)?,
             grantees: row.try_get(5)?,
         })
     };
     rows.iter().map(function).collect()
+}
+
+/// Object and what is wrong with it. Fails with [`super::AdminFault::Busy`] while a migration is at work.
+pub(crate) async fn stale(connection: &mut PgConnection) -> Answer<Vec<(String, String)>> {
+    let rows = connection.fetch_all(STALE).await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+/// Executes what decides who may access a business, as a signed-in user whom nobody knows would, and gives how many
+/// businesses that user would see.
+pub(crate) async fn accessible_to_nobody(connection: &mut PgConnection) -> Answer<i64> {
+    connection.execute(sqlx::raw_sql(AS_NOBODY)).await?;
+    let outcome = call_as_nobody(connection).await;
+    connection.execute(sqlx::raw_sql("rollback")).await?;
+    outcome
+}
+
+async fn call_as_nobody(connection: &mut PgConnection) -> Answer<i64> {
+    let count = connection.fetch_one(ACCESSIBLE).await?.try_get(0)?;
+    match connection.execute(sqlx::raw_sql(READ_AS_NOBODY)).await.map_err(AdminFault::from) {
+        // This login may not act for users; then the call above has to do.
+        Ok(_) | Err(AdminFault::Other(Error::PermissionDenied { .. })) => Ok(count),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Rights that open something to `anon`, `authenticated` or everybody, beyond those that we give.
+pub(crate) async fn exposed(connection: &mut PgConnection) -> Answer<Vec<String>> {
+    let is_stranger = |role: &str| matches!(role, "PUBLIC" | "anon" | "authenticated");
+    let mut exposed: Vec<String> = grants(connection)
+        .await?
+        .into_iter()
+        .filter(|grant| !SHIPPED_GRANTS.contains(&grant.as_str()))
+        .filter(|grant| {
+            let role = grant.rsplit(": ").next().and_then(|right| right.split(' ').next());
+            role.is_some_and(is_stranger)
+        })
+        .collect();
+    for function in functions(connection).await? {
+        let is_meant =
+            |role: &str| role == "authenticated" && CALLED_BY_USERS.contains(&function.name.as_str());
+        let strangers = function.grantees.iter().filter(|role| is_stranger(role) && !is_meant(role));
+        exposed.extend(strangers.map(|role| format!("{}: {role} EXECUTE", function.name)));
+    }
+    Ok(exposed)
 }
 
 /// Privileges on our relations and schema besides their owner's.

@@ -1,9 +1,10 @@
 //! The backfill of 003 and its undoing, batch by batch.
 
-use sqlx::postgres::PgConnection;
-use sqlx::{Executor, Row};
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, Executor, Row};
 use uuid::Uuid;
 
+use super::catalogue::{Catalogue, identifier, literal};
 use super::{Answer, session};
 
 const FILL: &str =
@@ -11,58 +12,21 @@ const FILL: &str =
 const RESTORE: &str =
     "select /* app-secrets */ businesses, secrets, waiting, finished from app_secrets.restore_batch($1)";
 
-const TOTALS: &str = "
-    select /* app-secrets */ t.total,
-        coalesce((
-            select case when p.finished then t.total
-                else (select pg_catalog.count(*) from public.businesses b where b.id <= p.last_id) end
-            from app_secrets.backfill_progress p
-            where p.phase = $1), 0)
-    from (select pg_catalog.count(*) as total from public.businesses) t";
+const PROGRESS: &str = "
+    select /* app-secrets */ p.finished, p.last_id, p.rows_done
+    from app_secrets.backfill_progress p
+    where p.phase = $1";
 
-// Waits for a business that the batches had to leave out, so that whoever holds it can be seen.
-const WAIT_TO_FILL: &str = "
-    select /* app-secrets */ from public.businesses b
-    where b.id = any (array(select f.id from app_secrets.businesses_to_fill(1) as f(id)))
-    for key share";
-const WAIT_TO_RESTORE: &str = "
-    select /* app-secrets */ from public.businesses b
-    where b.id = any (array(
-        select c.id from public.businesses c where app_secrets.legacy_cells_to_restore(c.id) is not null limit 1))
-    for no key update";
-
-const BEGIN_RESTORE: &str = "
-    begin;
-    set local search_path = '';
-    select app_secrets.begin_restore();
-    commit";
+const BEGIN_RESTORE: &str = "select app_secrets.begin_restore()";
+const FINISH_RESTORE: &str =
+    "select /* app-secrets */ kind, object, restored, problem from app_secrets.finish_restore()";
 const IS_RESTORING: &str = "
     select exists (select from app_secrets.backfill_progress p where p.phase = 'restore')";
-
-const TOO_LONG: &str = "
-    select /* app-secrets */ b.id, c.name
-    from public.businesses b
-    cross join lateral (values
-        ('gemini_api_key', b.gemini_api_key::text), ('grok_api_key', b.grok_api_key::text),
-        ('claude_api_key', b.claude_api_key::text), ('youtube_api_key', b.youtube_api_key::text),
-        ('kling_access_key', b.kling_access_key::text), ('kling_secret_key', b.kling_secret_key::text),
-        ('global_sms_api_key', b.global_sms_api_key::text), ('whatsapp_api_key', b.whatsapp_api_key::text)
-    ) as c(name, value)
-    where pg_catalog.octet_length(pg_catalog.btrim(c.value)) > 65536
-    order by b.id
-    limit 10";
-const PLAINTEXT: &str = "
-    select /* app-secrets */ pg_catalog.count(*), coalesce(pg_catalog.sum(c.filled), 0)::bigint
-    from (
-        select pg_catalog.num_nonnulls(
-            nullif(pg_catalog.btrim(b.gemini_api_key::text), ''), nullif(pg_catalog.btrim(b.grok_api_key::text), ''),
-            nullif(pg_catalog.btrim(b.claude_api_key::text), ''), nullif(pg_catalog.btrim(b.youtube_api_key::text), ''),
-            nullif(pg_catalog.btrim(b.kling_access_key::text), ''),
-            nullif(pg_catalog.btrim(b.kling_secret_key::text), ''),
-            nullif(pg_catalog.btrim(b.global_sms_api_key::text), ''),
-            nullif(pg_catalog.btrim(b.whatsapp_api_key::text), '')) as filled
-        from public.businesses b
-    ) c";
+const HAS_LEFT: &str = "
+    select exists (
+        select from app_secrets.dropped_objects d
+        join app_secrets.catalogue c on c.legacy_column = d.legacy_column and c.legacy_state in ('synced', 'filled')
+        where d.kind <> 'column')";
 
 /// Which way the values go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,10 +48,23 @@ pub(crate) struct Batch {
 }
 
 /// How far it is, in businesses.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Totals {
     pub(crate) total: i64,
     pub(crate) done: i64,
+}
+
+/// Something that 005 took with a column, and whether it is back.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct PutBack {
+    /// `index`, `constraint`, `grant` and so on.
+    pub kind: String,
+    /// Its name.
+    pub object: String,
+    /// Whether it is there again.
+    pub restored: bool,
+    /// Why not. It is kept, and `rollback` tries it again.
+    pub problem: Option<String>,
 }
 
 /// Runs one batch, as a transaction of its own.
@@ -105,27 +82,76 @@ pub(crate) async fn batch(connection: &mut PgConnection, direction: Direction, l
     })
 }
 
-pub(crate) async fn totals(connection: &mut PgConnection, direction: Direction) -> Answer<Totals> {
+/// Counts all businesses, exactly: for runs that look at each of them anyway.
+pub(crate) async fn totals(
+    connection: &mut PgConnection,
+    catalogue: &Catalogue,
+    direction: Direction,
+) -> Answer<Totals> {
     let phase = match direction {
-        Direction::Fill => "businesses",
+        Direction::Fill => "fill",
         Direction::Restore => "restore",
     };
-    let row = connection.fetch_one(sqlx::query(TOTALS).bind(phase)).await?;
-    Ok(Totals { total: row.try_get(0)?, done: row.try_get(1)? })
+    let progress = connection.fetch_optional(sqlx::query(PROGRESS).bind(phase)).await?;
+    let (finished, last): (bool, Option<Uuid>) = match &progress {
+        Some(row) => (row.try_get(0)?, row.try_get(1)?),
+        None => (false, None),
+    };
+    let sql = format!(
+        "select /* app-secrets */ pg_catalog.count(*), pg_catalog.count(*) filter (where b.{} <= $1) from {} b",
+        catalogue.key(),
+        catalogue.owner_table
+    );
+    let row = connection.fetch_one(sqlx::query(AssertSqlSafe(sql)).bind(last)).await?;
+    let total = row.try_get(0)?;
+    Ok(Totals { total, done: if finished { total } else { row.try_get(1)? } })
 }
 
-pub(crate) async fn wait_for_locked(connection: &mut PgConnection, direction: Direction) -> Answer<()> {
-    let sql = match direction {
-        Direction::Fill => WAIT_TO_FILL,
-        Direction::Restore => WAIT_TO_RESTORE,
+/// Businesses that the backfill has looked at, and whether it is through. Costs one row.
+pub(crate) async fn progress(connection: &mut PgConnection) -> Answer<(i64, bool)> {
+    match connection.fetch_optional(sqlx::query(PROGRESS).bind("fill")).await? {
+        Some(row) => Ok((row.try_get(2)?, row.try_get(0)?)),
+        None => Ok((0, false)),
+    }
+}
+
+/// Waits for a business that the batches had to leave out, so that whoever holds it can be seen.
+pub(crate) async fn wait_for_locked(
+    connection: &mut PgConnection,
+    catalogue: &Catalogue,
+    direction: Direction,
+) -> Answer<()> {
+    let (function, strength) = match direction {
+        Direction::Fill => ("businesses_to_fill", "key share"),
+        Direction::Restore => ("businesses_to_restore", "no key update"),
     };
-    connection.execute(sql).await?;
+    let sql = format!(
+        "select /* app-secrets */ from {} b where b.{} = any (array(select f.id from app_secrets.{function}(1) as f(id))) \
+         for {strength}",
+        catalogue.owner_table,
+        catalogue.key()
+    );
+    connection.execute(sqlx::query(AssertSqlSafe(sql))).await?;
     Ok(())
 }
 
-/// Puts the plaintext columns back, empty, with the sync, and takes 005 off the ledger.
+/// Puts the plaintext columns back, empty, with the sync, and takes 005 off the ledger. Refuses under another root key.
 pub(crate) async fn begin_restore(connection: &mut PgConnection) -> Answer<()> {
     session::send(connection, BEGIN_RESTORE).await
+}
+
+/// Puts back what hung on the columns.
+pub(crate) async fn finish_restore(connection: &mut PgConnection) -> Answer<Vec<PutBack>> {
+    let rows = connection.fetch_all(FINISH_RESTORE).await?;
+    let object = |row: &PgRow| {
+        Ok(PutBack {
+            kind: row.try_get(0)?,
+            object: row.try_get(1)?,
+            restored: row.try_get(2)?,
+            problem: row.try_get(3)?,
+        })
+    };
+    rows.iter().map(object).collect()
 }
 
 /// Whether a restore was begun and is not finished.
@@ -133,14 +159,51 @@ pub(crate) async fn is_restoring(connection: &mut PgConnection) -> Answer<bool> 
     Ok(connection.fetch_one(IS_RESTORING).await?.try_get(0)?)
 }
 
+/// Whether something that hung on the columns is not back yet, though they are.
+pub(crate) async fn has_left(connection: &mut PgConnection) -> Answer<bool> {
+    Ok(connection.fetch_one(HAS_LEFT).await?.try_get(0)?)
+}
+
 /// Values that are longer than a sealed one may be: business and name, at most ten.
-pub(crate) async fn too_long(connection: &mut PgConnection) -> Answer<Vec<(Uuid, String)>> {
-    let rows = connection.fetch_all(TOO_LONG).await?;
+pub(crate) async fn too_long(
+    connection: &mut PgConnection,
+    catalogue: &Catalogue,
+) -> Answer<Vec<(Uuid, String)>> {
+    let values: Vec<String> = catalogue
+        .synced()
+        .filter_map(|name| {
+            let column = identifier(name.legacy_column.as_deref()?);
+            Some(format!("({}, app_secrets.normalize(b.{column}::text))", literal(&name.name)))
+        })
+        .collect();
+    if values.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = format!(
+        "select /* app-secrets */ b.{key}, c.name from {owner} b cross join lateral (values {values}) as c(name, value) \
+         where pg_catalog.octet_length(c.value) > 65536 order by b.{key} limit 10",
+        key = catalogue.key(),
+        owner = catalogue.owner_table,
+        values = values.join(", ")
+    );
+    let rows = connection.fetch_all(sqlx::query(AssertSqlSafe(sql))).await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
-/// How many businesses and plaintext values there are, before anything is applied.
-pub(crate) async fn plaintext(connection: &mut PgConnection) -> Answer<(i64, i64)> {
-    let row = connection.fetch_one(PLAINTEXT).await?;
-    Ok((row.try_get(0)?, row.try_get(1)?))
+/// Values that stand in these columns of the owner table in clear. Reads all of it.
+pub(crate) async fn plaintext_values(connection: &mut PgConnection, catalogue: &Catalogue) -> Answer<i64> {
+    let filled: Vec<String> = catalogue
+        .synced()
+        .filter_map(|name| name.legacy_column.as_deref())
+        .map(|column| format!("nullif(pg_catalog.btrim(b.{}::text), '')", identifier(column)))
+        .collect();
+    if filled.is_empty() {
+        return Ok(0);
+    }
+    let sql = format!(
+        "select /* app-secrets */ coalesce(pg_catalog.sum(pg_catalog.num_nonnulls({})), 0)::bigint from {} b",
+        filled.join(", "),
+        catalogue.owner_table
+    );
+    Ok(connection.fetch_one(sqlx::query(AssertSqlSafe(sql))).await?.try_get(0)?)
 }

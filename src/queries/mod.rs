@@ -3,6 +3,9 @@
 
 pub(crate) mod access;
 pub(crate) mod backfill;
+pub(crate) mod catalogue;
+pub(crate) mod copies;
+pub(crate) mod dependents;
 mod fault;
 pub(crate) mod history;
 pub(crate) mod inspect;
@@ -11,7 +14,9 @@ pub(crate) mod logins;
 pub(crate) mod marks;
 pub(crate) mod names;
 pub(crate) mod pages;
+pub(crate) mod preflight;
 pub(crate) mod proof;
+pub(crate) mod scopes;
 pub(crate) mod server;
 pub(crate) mod session;
 pub(crate) mod shape;

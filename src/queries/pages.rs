@@ -1,18 +1,23 @@
 //! The tables' files: their size, rewriting them, and what their pages still hold.
 
 use sqlx::postgres::PgConnection;
-use sqlx::{Executor, Row};
+use sqlx::{AssertSqlSafe, Executor, Row};
 
+use super::catalogue::Catalogue;
 use super::{AdminFault, Answer, session};
 use crate::error::Error;
 
 const SIZE: &str = "select pg_catalog.pg_total_relation_size(pg_catalog.to_regclass($1))";
 
+/// What stood in clear somewhere: beside the owner, or in place.
 const ROTATE: &str = "
-    select v.name, pg_catalog.count(*)
+    select /* app-secrets */ c.name, c.label, pg_catalog.count(*)
     from app_secrets.secret_versions v
-    where v.is_set and v.name not in ('google_token_expiry', 'google_drive_folder_id')
-    group by v.name";
+    join app_secrets.catalogue c on c.name = v.name and c.sealed
+        and (c.legacy_state = 'dropped' or c.in_place = 'sealed')
+    where v.is_set
+    group by c.name, c.label, c.position
+    order by c.position";
 
 /// Whether we may read files of the server: by default nobody but superusers may.
 const MAY_READ: &str = "
@@ -46,13 +51,7 @@ const SEARCH: &str = "
     with /* app-secrets */ cells as (
         select s.business_id, c.name, c.reference
         from public.business_secrets s
-        cross join lateral (values
-            ('gemini_api_key', s.gemini_api_key), ('grok_api_key', s.grok_api_key),
-            ('claude_api_key', s.claude_api_key), ('youtube_api_key', s.youtube_api_key),
-            ('kling_access_key', s.kling_access_key), ('kling_secret_key', s.kling_secret_key),
-            ('global_sms_api_key', s.global_sms_api_key), ('whatsapp_api_key', s.whatsapp_api_key),
-            ('google_access_token', s.google_access_token), ('google_refresh_token', s.google_refresh_token)
-        ) as c(name, reference)
+        cross join lateral (values CELLS) as c(name, reference)
         where c.reference is not null
         order by pg_catalog.hashtext(c.reference)
         limit $1
@@ -81,7 +80,7 @@ const SEARCH: &str = "
 const BUDGET: i64 = 1_000_000_000;
 
 /// What a look at pages found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct PageSearch {
     /// Bytes that were read.
     pub bytes: i64,
@@ -96,19 +95,23 @@ pub(crate) async fn size(connection: &mut PgConnection, table: &str) -> Answer<O
     Ok(connection.fetch_one(sqlx::query(SIZE).bind(table)).await?.try_get(0)?)
 }
 
-/// Rewrites a table and takes the planner's samples anew. `table` is one of ours, never a caller's.
-pub(crate) async fn rewrite(connection: &mut PgConnection, table: &'static str) -> Answer<()> {
+/// Rewrites a table and takes the planner's samples anew. `table` is as the database prints it, never a caller's.
+pub(crate) async fn rewrite(connection: &mut PgConnection, table: &str) -> Answer<()> {
     session::send_text(connection, format!("vacuum (full, analyze) {table}")).await
 }
 
-/// How many businesses have each secret.
-pub(crate) async fn set_secrets(connection: &mut PgConnection) -> Answer<Vec<(String, i64)>> {
+/// Name, label and how many businesses have it, of each secret that stood in clear.
+pub(crate) async fn set_secrets(connection: &mut PgConnection) -> Answer<Vec<(String, String, i64)>> {
     let rows = connection.fetch_all(ROTATE).await?;
-    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
 }
 
 /// Looks for plaintext in the tables' files; `None` where we may not read them.
-pub(crate) async fn search(connection: &mut PgConnection, tables: &[&str]) -> Answer<Option<PageSearch>> {
+pub(crate) async fn search(
+    connection: &mut PgConnection,
+    catalogue: &Catalogue,
+    tables: &[String],
+) -> Answer<Option<PageSearch>> {
     if !connection.fetch_one(MAY_READ).await?.try_get::<bool, _>(0)? {
         return Ok(None);
     }
@@ -120,7 +123,11 @@ pub(crate) async fn search(connection: &mut PgConnection, tables: &[&str]) -> An
     }
     let bytes: i64 = files.1.iter().sum();
     let most = (BUDGET / bytes.max(1)).max(20);
-    let row = connection.fetch_one(sqlx::query(SEARCH).bind(most).bind(&files.0).bind(&files.1)).await;
+    let Some(cells) = catalogue.cells() else {
+        return Ok(Some(PageSearch { bytes, values: 0, found: 0 }));
+    };
+    let sql = AssertSqlSafe(SEARCH.replace("CELLS", &cells));
+    let row = connection.fetch_one(sqlx::query(sql).bind(most).bind(&files.0).bind(&files.1)).await;
     let row = match row.map_err(AdminFault::from) {
         Ok(row) => row,
         // Executable, and yet refused: some managed servers have a second fence.

@@ -1,36 +1,22 @@
 //! Compares what is stored in two places, inside the database. Counts and ids come back, never a value.
 
 use sqlx::postgres::{PgConnection, PgRow};
-use sqlx::{Executor, Row};
+use sqlx::{AssertSqlSafe, Executor, Row};
 use uuid::Uuid;
 
 use super::Answer;
+use super::catalogue::Catalogue;
 use crate::timestamp::Timestamp;
 
 const COLUMNS: &str = "
     select /* app-secrets */ name, legacy_values, sealed_values, mismatched, sample_business_ids
     from app_secrets.verify_legacy()";
 
-/// Every sealed cell, once: `name` says whose Vault row it must be.
-const CELLS: &str = "
-    with /* app-secrets */ cells as (
-        select s.business_id, c.name, c.reference,
-            'business_secrets/' || s.business_id || '/' || c.name as vault_name
-        from public.business_secrets s
-        cross join lateral (values
-            ('gemini_api_key', s.gemini_api_key), ('grok_api_key', s.grok_api_key),
-            ('claude_api_key', s.claude_api_key), ('youtube_api_key', s.youtube_api_key),
-            ('kling_access_key', s.kling_access_key), ('kling_secret_key', s.kling_secret_key),
-            ('global_sms_api_key', s.global_sms_api_key), ('whatsapp_api_key', s.whatsapp_api_key),
-            ('google_access_token', s.google_access_token), ('google_refresh_token', s.google_refresh_token)
-        ) as c(name, reference)
-        where c.reference is not null
-    )";
 const FAULTS: &str = "
     , judged as (
         select c.business_id, c.name,
             case
-                when c.reference !~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' then 'unsealed'
+                when not app_secrets.is_reference(c.reference) then 'unsealed'
                 when v.id is null then 'dangling'
                 when app_secrets.reveal(c.business_id, c.name, c.reference) is null then 'undecryptable'
             end as fault
@@ -42,11 +28,34 @@ const FAULTS: &str = "
     from judged j
     where j.fault is not null
     group by j.fault";
+
+/// Registered as ours, and referred to by nothing.
 const ORPHANS: &str = "
-    select pg_catalog.count(*), coalesce((pg_catalog.array_agg(v.id::text order by v.id))[1:10], '{}')
+    select /* app-secrets */ pg_catalog.count(*),
+        coalesce((pg_catalog.array_agg(o.vault_id::text order by o.vault_id))[1:10], '{}')
+    from app_secrets.orphans() o";
+const ORPHANED: &str = "
+    select /* app-secrets */ distinct o.business_id from app_secrets.orphans() o where o.business_id is not null limit $1";
+const REMOVE_ORPHANS: &str = "select /* app-secrets */ app_secrets.remove_orphans($1)";
+
+/// Under the beginning of our names, and not registered as ours.
+const STRANGERS: &str = "
+    select /* app-secrets */ pg_catalog.count(*),
+        coalesce((pg_catalog.array_agg(v.id::text order by v.id))[1:10], '{}')
     from vault.secrets v
-    where v.name like 'business\\_secrets/%' and not exists (
-        select from cells c where c.vault_name = v.name and c.reference = v.id::text)";
+    where (v.name like 'business\\_secrets/%' or v.name like 'app\\_secrets/%')
+        and not exists (select from app_secrets.vault_rows r where r.vault_id = v.id)";
+
+const HAS_VERIFICATIONS: &str = "select pg_catalog.to_regclass('app_secrets.verifications') is not null";
+const RECORD: &str = "
+    insert /* app-secrets */ into app_secrets.verifications (mismatched, dangling, undecryptable, unsealed, orphans, proven)
+    values ($1, $2, $3, $4, $5, $6)";
+const LAST: &str = "
+    select /* app-secrets */ (extract(epoch from v.at) * 1000)::bigint, v.mismatched, v.dangling, v.undecryptable, v.unsealed,
+        v.orphans, v.proven
+    from app_secrets.verifications v
+    order by v.id desc
+    limit 1";
 
 const TRIGGERS: &str = "
     select w.relation || '.' || w.name, t.tgname is not null
@@ -63,13 +72,16 @@ const LEGACY_WRITES: &str = "
     where a.origin = 'legacy' and a.at > (select m.applied_at from app_secrets.migrations m where m.version = 3)";
 
 /// How one plaintext column compares with its sealed one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ColumnProof {
     /// The column.
     pub name: String,
     /// Businesses that have a value in plaintext.
+    #[serde(rename = "plaintext")]
     pub legacy_values: i64,
     /// Businesses that have one in Vault.
+    #[serde(rename = "sealed")]
     pub sealed_values: i64,
     /// Businesses where the two differ.
     pub mismatched: i64,
@@ -78,12 +90,38 @@ pub struct ColumnProof {
 }
 
 /// Something that is wrong, how often, and where.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Finding {
     /// How many.
     pub count: i64,
     /// At most ten of them: `name of business`, or the id of a Vault row.
     pub samples: Vec<String>,
+}
+
+/// What a verification found, as it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recorded {
+    /// When; ISO 8601 in JSON.
+    #[serde(serialize_with = "as_text")]
+    pub at: Timestamp,
+    /// Values that differed from their plaintext.
+    pub mismatched: i64,
+    /// References without a Vault row of their own.
+    pub dangling: i64,
+    /// Values that Vault could not open.
+    pub undecryptable: i64,
+    /// Cells that held something other than a reference.
+    pub unsealed: i64,
+    /// Vault rows of ours that no cell referred to.
+    pub orphans: i64,
+    /// Every value was in Vault and opened, and every trigger was in place.
+    #[serde(rename = "proven")]
+    pub is_proof: bool,
+}
+
+fn as_text<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(at)
 }
 
 /// What is wrong with sealed cells.
@@ -119,10 +157,39 @@ pub(crate) async fn columns(connection: &mut PgConnection) -> Answer<Vec<ColumnP
     rows.iter().map(proof).collect()
 }
 
-pub(crate) async fn cell_faults(connection: &mut PgConnection) -> Answer<CellFaults> {
+/// Every sealed cell, or those of a sample of rows: whether it refers to its own Vault row, and whether that opens.
+/// Gives how many cells there were, too.
+pub(crate) async fn cell_faults(
+    connection: &mut PgConnection,
+    catalogue: &Catalogue,
+    sample: Option<u32>,
+) -> Answer<(CellFaults, i64)> {
     let mut faults = CellFaults::default();
-    let sql = sqlx::AssertSqlSafe(format!("{CELLS}{FAULTS}"));
-    for row in connection.fetch_all(sqlx::query(sql)).await? {
+    let Some(cells) = catalogue.cells() else {
+        return Ok((faults, 0));
+    };
+    // A sample begins at a random key and goes round: no scan of the table, and another one every time.
+    let rows = match sample {
+        None => "public.business_secrets".to_owned(),
+        Some(rows) => format!(
+            "(with start as materialized (select pg_catalog.gen_random_uuid() as id), \
+             upper as (select s.* from public.business_secrets s, start where s.business_id >= start.id \
+                order by s.business_id limit {rows}), \
+             lower as (select s.* from public.business_secrets s, start where s.business_id < start.id \
+                order by s.business_id limit {rows}) \
+             select t.* from (select u.* from upper u union all select l.* from lower l) t limit {rows})"
+        ),
+    };
+    let cells = format!(
+        "with /* app-secrets */ cells as materialized (
+            select s.business_id, c.name, c.reference, 'business_secrets/' || s.business_id || '/' || c.name as vault_name
+            from {rows} s
+            cross join lateral (values {cells}) as c(name, reference)
+            where c.reference is not null)"
+    );
+    let counted = format!("{cells} select pg_catalog.count(*) from cells");
+    let sql = format!("{cells}{FAULTS}");
+    for row in connection.fetch_all(sqlx::query(AssertSqlSafe(sql))).await? {
         let finding = Finding { count: row.try_get(1)?, samples: row.try_get(2)? };
         match row.try_get(0)? {
             "dangling" => faults.dangling = finding,
@@ -130,22 +197,75 @@ pub(crate) async fn cell_faults(connection: &mut PgConnection) -> Answer<CellFau
             _ => faults.unsealed = finding,
         }
     }
-    Ok(faults)
+    let number = connection.fetch_one(sqlx::query(AssertSqlSafe(counted))).await?.try_get(0)?;
+    Ok((faults, number))
 }
 
-/// Vault rows of cells that do not refer to them.
+/// Rows of Vault that are ours, and that nothing refers to.
 pub(crate) async fn orphans(connection: &mut PgConnection) -> Answer<Finding> {
-    let sql = sqlx::AssertSqlSafe(format!("{CELLS}{ORPHANS}"));
-    let row = connection.fetch_one(sqlx::query(sql)).await?;
+    finding(connection, ORPHANS).await
+}
+
+/// Rows of Vault under names like ours that somebody else made, or that a restore separated from our register.
+pub(crate) async fn strangers(connection: &mut PgConnection) -> Answer<Finding> {
+    finding(connection, STRANGERS).await
+}
+
+async fn finding(connection: &mut PgConnection, sql: &'static str) -> Answer<Finding> {
+    let row = connection.fetch_one(sql).await?;
     Ok(Finding { count: row.try_get(0)?, samples: row.try_get(1)? })
+}
+
+/// Businesses that have orphans.
+pub(crate) async fn orphaned(connection: &mut PgConnection, limit: i64) -> Answer<Vec<Uuid>> {
+    let rows = connection.fetch_all(sqlx::query(ORPHANED).bind(limit)).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// Removes the orphans of one business, under its lock.
+pub(crate) async fn remove_orphans(connection: &mut PgConnection, business: Uuid) -> Answer<i64> {
+    Ok(connection.fetch_one(sqlx::query(REMOVE_ORPHANS).bind(business)).await?.try_get(0)?)
+}
+
+/// Keeps what a verification found, for `status`.
+pub(crate) async fn record(connection: &mut PgConnection, found: &Recorded) -> Answer<()> {
+    let query = sqlx::query(RECORD)
+        .bind(found.mismatched)
+        .bind(found.dangling)
+        .bind(found.undecryptable)
+        .bind(found.unsealed)
+        .bind(found.orphans)
+        .bind(found.is_proof);
+    connection.execute(query).await?;
+    Ok(())
+}
+
+/// What the last verification found.
+pub(crate) async fn last(connection: &mut PgConnection) -> Answer<Option<Recorded>> {
+    if !connection.fetch_one(HAS_VERIFICATIONS).await?.try_get::<bool, _>(0)? {
+        return Ok(None);
+    }
+    let Some(row) = connection.fetch_optional(LAST).await? else {
+        return Ok(None);
+    };
+    Ok(Some(Recorded {
+        at: Timestamp(row.try_get(0)?),
+        mismatched: row.try_get(1)?,
+        dangling: row.try_get(2)?,
+        undecryptable: row.try_get(3)?,
+        unsealed: row.try_get(4)?,
+        orphans: row.try_get(5)?,
+        is_proof: row.try_get(6)?,
+    }))
 }
 
 /// Which of these triggers, given as relation and name, are missing (`false`) or disabled (`true`).
 pub(crate) async fn idle_triggers(
     connection: &mut PgConnection,
-    triggers: &[(&str, &str)],
+    triggers: &[(String, &str)],
 ) -> Answer<Vec<(String, bool)>> {
-    let (relations, names): (Vec<&str>, Vec<&str>) = triggers.iter().copied().unzip();
+    let (relations, names): (Vec<&str>, Vec<&str>) =
+        triggers.iter().map(|(relation, name)| (relation.as_str(), *name)).unzip();
     let rows = connection.fetch_all(sqlx::query(TRIGGERS).bind(relations).bind(names)).await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }

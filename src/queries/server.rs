@@ -1,11 +1,11 @@
 //! The server around the tables: its wire, clock, log, Vault and publications.
 
 use sqlx::postgres::{PgConnection, PgRow};
-use sqlx::{AssertSqlSafe, Executor, Row};
+use sqlx::{Executor, Row};
 use uuid::Uuid;
 
+use super::catalogue::Catalogue;
 use super::{AdminFault, Answer};
-use crate::catalogue::SecretName;
 use crate::error::Error;
 
 const TLS: &str =
@@ -36,7 +36,7 @@ const LOGINS: &str = "
         select r.oid
         from pg_catalog.pg_roles r
         where exists (
-                select from pg_catalog.unnest(array['public.businesses', 'public.business_secrets']) as t(name)
+                select from pg_catalog.unnest(array[$1, 'public.business_secrets']) as t(name)
                 where pg_catalog.has_any_column_privilege(
                     r.oid, pg_catalog.to_regclass(t.name), 'insert, update'))
             or exists (
@@ -65,8 +65,10 @@ const VAULT: &str = "
 const CANARY: &str = "
     select s.id::text, (select d.decrypted_secret = 'app-secrets canary' from vault.decrypted_secrets d where d.id = s.id)
     from vault.secrets s
-    where s.name = 'app_secrets/canary'";
-const HAS_CANARY: &str = "select exists (select from vault.secrets s where s.name = 'app_secrets/canary')";
+    join app_secrets.vault_rows r on r.vault_id = s.id and r.role = 'canary'";
+const HAS_CANARY: &str = "
+    select exists (
+        select from vault.secrets s join app_secrets.vault_rows r on r.vault_id = s.id and r.role = 'canary')";
 const MAKE: &str = "
     select vault.create_secret('', 'app_secrets/doctor/' || pg_catalog.gen_random_uuid(), 'Undone at once')";
 const FILL: &str = "select vault.update_secret($1, 'app-secrets doctor')";
@@ -74,10 +76,11 @@ const READ: &str = "
     select d.decrypted_secret = 'app-secrets doctor' from vault.decrypted_secrets d where d.id = $1";
 
 const PUBLISHED: &str = "
-    select t.pubname::text, t.schemaname || '.' || t.tablename
+    select t.pubname::text, pg_catalog.format('%I.%I', t.schemaname, t.tablename)
     from pg_catalog.pg_publication_tables t
     where t.schemaname = 'app_secrets' or (t.schemaname, t.tablename) in (
-        ('public', 'businesses'), ('public', 'business_secrets'), ('vault', 'secrets'))
+            ('public', 'business_secrets'), ('vault', 'secrets'))
+        or (pg_catalog.format('%I.%I', t.schemaname, t.tablename) = $1 and (t.attnames is null or t.attnames && $2::name[]))
     order by 1, 2";
 const HAS_REALTIME: &str =
     "select exists (select from pg_catalog.pg_publication p where p.pubname = 'supabase_realtime')";
@@ -100,6 +103,12 @@ const CELL_GUARDS: &str = "
             ) as v(value)
             where s.schemaname = 'public' and s.tablename = 'business_secrets' and s.attname = any ($1)
                 and v.value !~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$')";
+
+const COLUMNS_BACK: &str = "
+    select /* app-secrets */ $1 || '.' || a.attname
+    from pg_catalog.pg_attribute a
+    where a.attrelid = pg_catalog.to_regclass($1) and a.attname = any ($2::name[]) and a.attnum > 0 and not a.attisdropped
+    order by a.attnum";
 
 /// What Vault is.
 #[derive(Debug)]
@@ -159,8 +168,8 @@ pub(crate) async fn log_settings(connection: &mut PgConnection) -> Answer<LogSet
     Ok(LogSettings { major: row.try_get(0)?, database: row.try_get(1)?, values })
 }
 
-pub(crate) async fn logins(connection: &mut PgConnection) -> Answer<Vec<Login>> {
-    let rows = connection.fetch_all(LOGINS).await?;
+pub(crate) async fn logins(connection: &mut PgConnection, owner_table: &str) -> Answer<Vec<Login>> {
+    let rows = connection.fetch_all(sqlx::query(LOGINS).bind(owner_table)).await?;
     let login = |row: &PgRow| {
         let settings: Vec<String> = row.try_get(2)?;
         let pair = |setting: &String| {
@@ -211,8 +220,13 @@ async fn make_and_read(connection: &mut PgConnection) -> Answer<bool> {
 }
 
 /// Publication and table, of tables that should not, or should, be published.
-pub(crate) async fn published(connection: &mut PgConnection) -> Answer<Vec<(String, String)>> {
-    pairs(&connection.fetch_all(PUBLISHED).await?)
+/// `columns` are those of the owner table that hold plaintext.
+pub(crate) async fn published(
+    connection: &mut PgConnection,
+    owner_table: &str,
+    columns: &[String],
+) -> Answer<Vec<(String, String)>> {
+    pairs(&connection.fetch_all(sqlx::query(PUBLISHED).bind(owner_table).bind(columns)).await?)
 }
 
 pub(crate) async fn has_realtime(connection: &mut PgConnection) -> Answer<bool> {
@@ -228,18 +242,16 @@ pub(crate) async fn cell_guards(
     Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
-/// Values in these plaintext columns.
-pub(crate) async fn plaintext_values(connection: &mut PgConnection, columns: &[SecretName]) -> Answer<i64> {
-    if columns.is_empty() {
-        return Ok(0);
-    }
-    let filled: Vec<String> =
-        columns.iter().map(|name| format!("nullif(pg_catalog.btrim(b.{name}::text), '')")).collect();
-    let sql = format!(
-        "select /* app-secrets */ coalesce(pg_catalog.sum(pg_catalog.num_nonnulls({})), 0)::bigint from public.businesses b",
-        filled.join(", ")
-    );
-    Ok(connection.fetch_one(sqlx::query(AssertSqlSafe(sql))).await?.try_get(0)?)
+/// Plaintext columns that 005 dropped and that are there again, as `table.column`.
+pub(crate) async fn columns_back(
+    connection: &mut PgConnection,
+    catalogue: &Catalogue,
+) -> Answer<Vec<String>> {
+    let dropped = catalogue.names.iter().filter(|name| name.legacy_state == "dropped");
+    let columns: Vec<&str> = dropped.filter_map(|name| name.legacy_column.as_deref()).collect();
+    let rows =
+        connection.fetch_all(sqlx::query(COLUMNS_BACK).bind(&catalogue.owner_table).bind(columns)).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
 fn pairs(rows: &[PgRow]) -> Answer<Vec<(String, String)>> {

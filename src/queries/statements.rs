@@ -4,6 +4,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor, Row};
 
 use super::Answer;
+use super::catalogue::Catalogue;
 
 const SCHEMA: &str = "
     select pg_catalog.quote_ident(n.nspname)
@@ -23,8 +24,7 @@ const STATEMENTS: &str = "
     left join pg_catalog.pg_roles r on r.oid = s.userid
     where s.dbid = (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database())
         and s.query ~* '^\\s*(select|insert|update|delete|merge|with)\\M'
-        and s.query ~* '\\mbusinesses\\M'
-        and s.query ~* '\\m(gemini_api_key|grok_api_key|claude_api_key|youtube_api_key|kling_access_key|kling_secret_key|global_sms_api_key|whatsapp_api_key)\\M'
+        and s.query ~* $1 and s.query ~* $2
         and s.query !~ '/[*] app-secrets [*]/'
         and (s.toplevel or s.query !~* '(app_secrets|business_secrets)')
     group by 1, 3
@@ -32,7 +32,7 @@ const STATEMENTS: &str = "
     limit 10";
 
 /// A statement that names a plaintext column.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Statement {
     /// Whose it is.
     pub user: String,
@@ -43,17 +43,49 @@ pub struct Statement {
 }
 
 /// `None` where the extension is not there, or not for us.
-pub(crate) async fn legacy(connection: &mut PgConnection) -> Answer<Option<Vec<Statement>>> {
+pub(crate) async fn legacy(
+    connection: &mut PgConnection,
+    catalogue: &Catalogue,
+) -> Answer<Option<Vec<Statement>>> {
     let Some(row) = connection.fetch_optional(SCHEMA).await? else {
         return Ok(None);
     };
+    let columns: Vec<&str> = catalogue.in_use().filter_map(|name| name.legacy_column.as_deref()).collect();
+    let (Some(owner), false) = (catalogue.owner_name.as_deref(), columns.is_empty()) else {
+        return Ok(Some(Vec::new()));
+    };
+    let (owner, columns) = (word(&[owner]), word(&columns));
     let sql = STATEMENTS.replace("SCHEMA", row.try_get(0)?);
     // Installed, but not loaded by the server: asking fails, and that is no reason not to show the rest.
-    let Ok(rows) = connection.fetch_all(sqlx::query(AssertSqlSafe(sql))).await else {
+    let Ok(rows) = connection.fetch_all(sqlx::query(AssertSqlSafe(sql)).bind(owner).bind(columns)).await
+    else {
         return Ok(None);
     };
     let statement = |row: &sqlx::postgres::PgRow| {
         Ok(Statement { user: row.try_get(0)?, calls: row.try_get(1)?, text: row.try_get(2)? })
     };
     rows.iter().map(statement).collect::<Answer<_>>().map(Some)
+}
+
+/// A regular expression for any of these words, whatever stands in them.
+fn word(words: &[&str]) -> String {
+    let escaped: Vec<String> = words
+        .iter()
+        .map(|word| {
+            let escape =
+                |c: char| if c.is_alphanumeric() || c == '_' { c.to_string() } else { format!("\\{c}") };
+            word.chars().map(escape).collect()
+        })
+        .collect();
+    format!("\\m({})\\M", escaped.join("|"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_no_patterns() {
+        assert_eq!(word(&["a_key", "b.*"]), "\\m(a_key|b\\.\\*)\\M");
+    }
 }

@@ -59,7 +59,7 @@ export class Traffic {
       this.counts.requests++
       try {
         if (read) await this.#read(kind, read)
-        else await this.#write(kind, write)
+        else await this.#write(write)
       } catch (error) {
         this.failed.push(`${kind}: ${error.code ?? ''} ${error.message}`)
       }
@@ -77,11 +77,13 @@ export class Traffic {
     // Not older than what was stored when it was asked for, and nobody else's.
     if (at < oldest) {
       this.counts.wrong++
-      this.failed.push(`${kind}: a wrong key in ${cell.name}: ${at < 0 ? 'of nobody' : `${oldest - at} writes old`}`)
+      this.failed.push(
+        `${kind}: a wrong key in ${cell.name}: ${at < 0 ? 'of nobody' : `${oldest - at} writes old`}`,
+      )
     }
   }
 
-  async #write(kind, write) {
+  async #write(write) {
     const free = this.#cells.filter(({ busy }) => !busy)
     const cell = free[Math.floor(Math.random() * free.length)]
     cell.busy = true
@@ -113,7 +115,11 @@ export class Traffic {
 /** supabase-js where a failure is an exception. */
 export function supabaseClient(api, key, token) {
   const { createClient } = appRequire('@supabase/supabase-js')
-  return createClient(api.url, key, token ? { accessToken: async () => token } : { auth: { persistSession: false } })
+  return createClient(
+    api.url,
+    key,
+    token ? { accessToken: async () => token } : { auth: { persistSession: false } },
+  )
 }
 
 export async function data(request) {

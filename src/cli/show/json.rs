@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::admin::{
-    Change, Finding, Migrated, Next, Plan, RolledBack, ScrubPlan, Scrubbed, Status, Verification,
+    Change, DropPlan, Migrated, Next, Plan, RolledBack, ScrubPlan, Scrubbed, Status, Verification,
 };
 use crate::cli::escape;
 use crate::doctor::{Level, Report};
@@ -60,48 +60,35 @@ pub(in crate::cli) fn status(status: &Status) -> Value {
             "appliedBy": file.applied_by,
         })
     });
-    let statements = status.statements.as_ref().map(|statements| {
-        let one = |s: &crate::admin::Statement| json!({ "user": s.user, "calls": s.calls, "text": s.text });
-        statements.iter().map(one).collect::<Vec<_>>()
-    });
     json!({
         "database": status.database,
         "files": files.collect::<Vec<_>>(),
+        "names": status.names,
         "businesses": { "total": status.businesses, "done": status.done },
-        "mismatches": status.mismatched,
-        "plaintextColumns": status.plaintext_columns.iter().map(|name| name.as_str()).collect::<Vec<_>>(),
+        "secrets": status.secrets,
+        "mismatches": status.mismatched(),
+        "verified": status.verified,
+        "plaintextColumns": status.plaintext_columns,
         "rollingBack": status.is_rolling_back,
-        "legacyStatements": statements,
+        "exposed": status.exposed,
+        "legacyStatements": status.statements,
+        "findings": status.obstacles,
         "pending": status.is_pending(),
         "next": next(status.next),
     })
 }
 
-fn finding(finding: &Finding) -> Value {
-    json!({ "count": finding.count, "samples": finding.samples })
-}
-
-pub(in crate::cli) fn verification(found: &Verification) -> Value {
-    let columns = found.columns.as_ref().map(|columns| {
-        let one = |column: &crate::admin::ColumnProof| {
-            json!({
-                "name": column.name,
-                "plaintext": column.legacy_values,
-                "sealed": column.sealed_values,
-                "mismatched": column.mismatched,
-                "businessIds": column.business_ids.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            })
-        };
-        columns.iter().map(one).collect::<Vec<_>>()
-    });
+pub(in crate::cli) fn verification(found: &Verification, removed: Option<i64>) -> Value {
     json!({
         "verified": found.is_sound(),
         "mismatched": found.mismatched(),
-        "columns": columns,
-        "dangling": finding(&found.dangling),
-        "undecryptable": finding(&found.undecryptable),
-        "unsealed": finding(&found.unsealed),
-        "orphans": finding(&found.orphans),
+        "columns": found.columns,
+        "dangling": found.dangling,
+        "undecryptable": found.undecryptable,
+        "unsealed": found.unsealed,
+        "orphans": found.orphans,
+        "notOurs": found.strangers,
+        "removedOrphans": removed,
         "idleTriggers": found.idle_triggers,
         "legacyWrites": {
             "count": found.legacy_writes.count,
@@ -112,13 +99,30 @@ pub(in crate::cli) fn verification(found: &Verification) -> Value {
 }
 
 pub(in crate::cli) fn plan(plan: &Plan) -> Value {
+    let warnings: Vec<String> = plan
+        .obstacles
+        .iter()
+        .filter(|obstacle| obstacle.severity == "warn")
+        .map(crate::admin::Obstacle::sentence)
+        .collect();
     json!({
         "dryRun": true,
         "files": plan.files.iter().map(|file| file.file_name()).collect::<Vec<_>>(),
+        "due": plan.due,
         "businesses": plan.businesses,
         "plaintextValues": plan.plaintext_values,
-        "warnings": plan.warnings,
+        "warnings": warnings,
+        "findings": plan.obstacles,
+        "refused": plan.check().is_err(),
     })
+}
+
+pub(in crate::cli) fn drop_plan(plan: &DropPlan, found: &Verification) -> Value {
+    let mut content = verification(found, None);
+    content["dryRun"] = true.into();
+    content["drops"] = plan.columns.clone().into();
+    content["dependents"] = json!(plan.dependents);
+    content
 }
 
 pub(in crate::cli) fn migrated(migrated: &Migrated) -> Value {
@@ -136,6 +140,7 @@ pub(in crate::cli) fn rolled_back(outcome: &RolledBack) -> Value {
         "needed": !outcome.was_not_needed,
         "secrets": outcome.secrets,
         "mismatched": outcome.lost,
+        "objects": outcome.objects,
         "seconds": seconds(outcome.elapsed),
         "stopped": outcome.is_stopped,
     })
@@ -144,7 +149,8 @@ pub(in crate::cli) fn rolled_back(outcome: &RolledBack) -> Value {
 pub(in crate::cli) fn scrub_plan(plan: &ScrubPlan) -> Value {
     let tables = plan.tables.iter().map(|(name, bytes)| json!({ "name": name, "bytes": bytes }));
     json!({
-        "database": plan.database,
+        "database": plan.confirmation.database,
+        "copies": plan.copies,
         "tables": tables.collect::<Vec<_>>(),
         "estimatedSeconds": plan.estimate.as_secs(),
         "done": plan.is_done,
@@ -160,14 +166,11 @@ pub(in crate::cli) fn scrubbed(outcome: &Scrubbed) -> Value {
             "seconds": seconds(table.elapsed),
         })
     });
-    let search = outcome.search.map(|s| json!({ "bytes": s.bytes, "values": s.values, "found": s.found }));
-    let rotate = outcome.rotate.iter().map(|key| {
-        json!({ "name": key.name.as_str(), "provider": key.name.entry().label, "businesses": key.businesses })
-    });
     json!({
         "tables": tables.collect::<Vec<_>>(),
-        "search": search,
-        "rotate": rotate.collect::<Vec<_>>(),
+        "search": outcome.search,
+        "copies": outcome.copies,
+        "rotate": outcome.rotate,
         "stopped": outcome.is_stopped,
     })
 }

@@ -2,8 +2,8 @@
 
 use super::{bytes, count, duration, moment, plural, printable, table};
 use crate::admin::{
-    CONTRACT, Change, FileState, FileStatus, Finding, Migrated, Next, PageSearch, Plan, RolledBack,
-    ScrubPlan, Scrubbed, Status, Verification,
+    Change, DropPlan, FileState, FileStatus, Finding, Migrated, Next, Obstacle, PageSearch, Plan, RolledBack,
+    ScrubPlan, Scrubbed, SecretState, Status, Verification,
 };
 
 /// What to type next.
@@ -13,7 +13,7 @@ pub(in crate::cli) fn next(next: Next) -> &'static str {
         Next::Reapply => "app-secrets migrate --reapply",
         Next::Verify => "app-secrets verify",
         Next::DropLegacy => {
-            "app-secrets migrate --drop-legacy, once no code reads the plaintext columns of businesses any more"
+            "app-secrets migrate --drop-legacy, once no code reads the plaintext columns any more"
         }
         Next::Rollback => "app-secrets rollback, to finish the one that was begun",
         Next::Scrub => "app-secrets scrub, which takes the dropped plaintext out of the tables' pages",
@@ -31,17 +31,43 @@ pub(in crate::cli) fn status(title: &str, status: &Status, width: Option<usize>)
     });
     let mut text = vec![printable(title), String::new(), table(&[], &[], files, width), String::new()];
 
+    for obstacle in status.obstacles.iter().flatten().filter(|obstacle| obstacle.is_refusal()) {
+        text.push(format!("REFUSED                {}", printable(&obstacle.sentence())));
+    }
     text.push(format!("businesses backfilled  {} of {}", count(status.done), count(status.businesses)));
-    text.push(match status.mismatched {
-        Some(0) => "mismatches             0".to_owned(),
-        Some(number) => format!("mismatches             {}: app-secrets verify says where", count(number)),
-        None => "mismatches             nothing to compare".to_owned(),
+    text.push(match &status.verified {
+        Some(found) if found.is_proof => format!("last verify            proven, {}", moment(found.at)),
+        Some(found) => format!(
+            "last verify            NOT proven, {}: {}, {}",
+            moment(found.at),
+            plural(found.mismatched, "value differs", "values differ"),
+            plural(
+                found.dangling + found.undecryptable + found.unsealed,
+                "cell is broken",
+                "cells are broken"
+            )
+        ),
+        None => "last verify            never".to_owned(),
     });
-    let columns: Vec<&str> = status.plaintext_columns.iter().map(|name| name.as_str()).collect();
-    text.push(match columns.as_slice() {
+    text.push(match status.plaintext_columns.as_slice() {
         [] => "plaintext columns      none".to_owned(),
         columns => format!("plaintext columns      {}", columns.join(", ")),
     });
+    let due: Vec<&str> =
+        status.names.iter().filter(|name| name.is_due()).map(|name| name.name.as_str()).collect();
+    if !due.is_empty() {
+        text.push(format!("to be filled or sealed {}", due.join(", ")));
+    }
+    if status.names.iter().any(SecretState::has_references) {
+        text.push(format!("secrets on record      {}", count(status.secrets)));
+    }
+    if !status.exposed.is_empty() {
+        text.push(format!(
+            "OPEN TO OTHERS         {}, as after a restore: {}",
+            plural(i64::try_from(status.exposed.len()).unwrap_or(i64::MAX), "right", "rights"),
+            printable(&some(&status.exposed))
+        ));
+    }
     match &status.statements {
         None => text.push(
             "statements             unknown: pg_stat_statements is not there, or not for this login"
@@ -66,7 +92,7 @@ pub(in crate::cli) fn status(title: &str, status: &Status, width: Option<usize>)
 fn state(file: &FileStatus) -> &'static str {
     match file.state {
         // Nobody is late with it: when to drop is a decision.
-        FileState::Pending if file.version == CONTRACT => "not yet",
+        FileState::Pending if file.is_contracting => "not yet",
         FileState::Pending => "pending",
         FileState::Applied => "applied",
         FileState::AppliedUnchecked => "applied (unchecked)",
@@ -74,8 +100,25 @@ fn state(file: &FileStatus) -> &'static str {
     }
 }
 
-pub(in crate::cli) fn verification(found: &Verification, width: Option<usize>) -> String {
+fn some(things: &[String]) -> String {
+    const MOST: usize = 4;
+    let more = if things.len() > MOST { format!(" and {} more", things.len() - MOST) } else { String::new() };
+    format!("{}{more}", things[..things.len().min(MOST)].join(", "))
+}
+
+pub(in crate::cli) fn verification(
+    found: &Verification,
+    removed: Option<i64>,
+    width: Option<usize>,
+) -> String {
     let mut text = Vec::new();
+    if let Some(removed) = removed {
+        text.push(format!(
+            "{} removed from Vault.",
+            plural(removed, "row that nothing referred to was", "rows that nothing referred to were")
+        ));
+        text.push(String::new());
+    }
     match &found.columns {
         Some(columns) => {
             let rows = columns.iter().map(|column| {
@@ -92,7 +135,7 @@ pub(in crate::cli) fn verification(found: &Verification, width: Option<usize>) -
                 text.push(format!("{} differs in {}", column.name, sampled(column.mismatched, &ids)));
             }
         }
-        None => text.push("The plaintext columns are gone; what is in Vault was checked.".to_owned()),
+        None => text.push("There are no plaintext columns; what is in Vault was checked.".to_owned()),
     }
     text.push(String::new());
     for (what, finding) in [
@@ -102,6 +145,12 @@ pub(in crate::cli) fn verification(found: &Verification, width: Option<usize>) -
         ("Vault rows that nothing refers to", &found.orphans),
     ] {
         text.push(self::finding(what, finding));
+    }
+    if found.strangers.count > 0 {
+        text.push(self::finding(
+            "Vault rows under names like ours that are not ours, left alone",
+            &found.strangers,
+        ));
     }
     text.push(match found.idle_triggers.as_slice() {
         [] => "triggers missing or disabled: 0".to_owned(),
@@ -121,10 +170,10 @@ pub(in crate::cli) fn verification(found: &Verification, width: Option<usize>) -
     text.push(if found.is_sound() {
         "Verified: every value is in Vault, and opens.".to_owned()
     } else if found.is_proof() {
-        "Verified, but for the orphans: they hold old values; delete them from vault.secrets by id.".to_owned()
+        "Verified, but for Vault rows that nothing refers to: `app-secrets verify --fix-orphans` removes them.".to_owned()
     } else {
-        "NOT verified. Write the right value of what differs through either side (UPDATE businesses, or set); write a \
-         new value where one does not decrypt; then verify again."
+        "NOT verified. Write the right value of what differs through either side (an UPDATE of the plaintext column, or \
+         set); bring back from a backup of Vault what does not open, or write it anew; then verify again."
             .to_owned()
     });
     text.join("\n")
@@ -143,21 +192,66 @@ fn sampled(number: i64, samples: &[String]) -> String {
 }
 
 pub(in crate::cli) fn plan(plan: &Plan, width: Option<usize>) -> String {
+    let mut text = Vec::new();
     if plan.files.is_empty() {
-        return "Nothing to apply.".to_owned();
+        text.push("Nothing to apply.".to_owned());
+    } else {
+        let rows = plan.files.iter().map(|file| vec![file.file_name(), file.title.to_owned()]);
+        text.extend(["Would apply:".to_owned(), table(&[], &[], rows, width)]);
     }
-    let rows = plan.files.iter().map(|file| vec![file.file_name(), file.title.to_owned()]);
-    let mut text = vec!["Would apply:".to_owned(), table(&[], &[], rows, width)];
-    text.push(format!(
-        "{} in plaintext, of {}.",
-        plural(plan.plaintext_values, "value", "values"),
-        plural(plan.businesses, "business", "businesses")
-    ));
-    text.extend(plan.warnings.iter().map(|warning| format!("warning: {}", printable(warning))));
+    if !plan.due.is_empty() {
+        text.push(format!("To be filled, sealed or proven: {}.", plan.due.join(", ")));
+    }
+    if plan.check().is_ok() && !plan.files.is_empty() {
+        text.push(format!(
+            "{} in plaintext, of {}.",
+            plural(plan.plaintext_values, "value", "values"),
+            plural(plan.businesses, "business", "businesses")
+        ));
+    }
+    text.extend(obstacles(&plan.obstacles));
     text.join("\n")
 }
 
-pub(in crate::cli) fn migrated(migrated: &Migrated, to: i32) -> String {
+fn obstacles(obstacles: &[Obstacle]) -> Vec<String> {
+    let one = |obstacle: &Obstacle| {
+        let kind = match obstacle.severity.as_str() {
+            "refuse" => "REFUSED",
+            "warn" => "warning",
+            _ => "note",
+        };
+        let mut lines = format!("{kind}: {}", printable(&obstacle.sentence()));
+        if let Some(fix) = &obstacle.fix {
+            lines.push_str(&format!("\n  fix: {};", printable(fix)));
+        }
+        lines
+    };
+    obstacles.iter().map(one).collect()
+}
+
+pub(in crate::cli) fn drop_plan(plan: &DropPlan) -> String {
+    if plan.columns.is_empty() {
+        return "There are no plaintext columns to drop.".to_owned();
+    }
+    let mut text = vec![format!("Drops: {}", plan.columns.join(", "))];
+    for (weight, what) in [
+        ("blocks", "These use the columns, which cannot go before:"),
+        (
+            "shared",
+            "These concern others too, and go with the columns or still name them (--also-drop=NAME consents):",
+        ),
+        ("own", "These go with the columns, and `app-secrets rollback` brings them back:"),
+    ] {
+        let mut of = plan.dependents.iter().filter(|it| it.weight == weight).peekable();
+        if of.peek().is_some() {
+            text.push(what.to_owned());
+            text.extend(of.map(|it| format!("  {}", printable(&it.to_string()))));
+        }
+    }
+    text.join("\n")
+}
+
+pub(in crate::cli) fn migrated(migrated: &Migrated) -> String {
     if let Some(version) = migrated.stopped_in {
         let place =
             if version == 0 { "while it waited for its turn".to_owned() } else { format!("in {version:03}") };
@@ -167,7 +261,7 @@ pub(in crate::cli) fn migrated(migrated: &Migrated, to: i32) -> String {
         );
     }
     if migrated.applied.is_empty() {
-        return format!("Nothing to apply: the database is at {to:03} or beyond.");
+        return "Nothing to apply.".to_owned();
     }
     let files: Vec<String> = migrated.applied.iter().map(|version| format!("{version:03}")).collect();
     let sealed = match migrated.businesses {
@@ -197,15 +291,34 @@ pub(in crate::cli) fn rolled_back(outcome: &RolledBack) -> String {
             format!(" {}: app-secrets verify says where.", plural(lost, "value differs", "values differ"))
         }
     };
-    format!(
+    let mut text = vec![format!(
         "The plaintext columns are back, and both sides are written: {} restored in {}.{lost}",
         plural(outcome.secrets, "value", "values"),
         duration(outcome.elapsed)
-    )
+    )];
+    let (back, missing): (Vec<_>, Vec<_>) = outcome.objects.iter().partition(|object| object.restored);
+    if !back.is_empty() {
+        text.push(format!(
+            "Put back with them: {}.",
+            plural(i64::try_from(back.len()).unwrap_or(0), "object", "objects")
+        ));
+    }
+    if !missing.is_empty() {
+        text.push("NOT put back; mend what is in the way, then run `app-secrets rollback` again:".to_owned());
+        text.extend(missing.iter().map(|object| {
+            format!(
+                "  {} {}: {}",
+                object.kind,
+                object.object,
+                printable(object.problem.as_deref().unwrap_or(""))
+            )
+        }));
+    }
+    text.join("\n")
 }
 
 pub(in crate::cli) fn scrub_plan(plan: &ScrubPlan, width: Option<usize>) -> String {
-    let rows = plan.tables.iter().map(|(name, size)| vec![(*name).to_owned(), bytes(*size)]);
+    let rows = plan.tables.iter().map(|(name, size)| vec![name.clone(), bytes(*size)]);
     let mut text = vec![
         "Will rewrite, one after the other, with VACUUM FULL:".to_owned(),
         table(&[], &[1], rows, width),
@@ -214,6 +327,7 @@ pub(in crate::cli) fn scrub_plan(plan: &ScrubPlan, width: Option<usize>) -> Stri
             duration(plan.estimate)
         ),
     ];
+    text.extend(copies(&plan.copies));
     if plan.is_done {
         text.push("Both tables were rewritten since they held plaintext: this is not needed.".to_owned());
     }
@@ -223,7 +337,7 @@ pub(in crate::cli) fn scrub_plan(plan: &ScrubPlan, width: Option<usize>) -> Stri
 pub(in crate::cli) fn scrubbed(outcome: &Scrubbed, width: Option<usize>) -> String {
     let rows = outcome.tables.iter().map(|table| {
         vec![
-            table.table.to_owned(),
+            table.table.clone(),
             bytes(table.before),
             "→".to_owned(),
             bytes(table.after),
@@ -239,17 +353,27 @@ pub(in crate::cli) fn scrubbed(outcome: &Scrubbed, width: Option<usize>) -> Stri
         return text.join("\n");
     }
     text.push(searched(outcome.search.as_ref()));
+    text.extend(copies(&outcome.copies));
     text.push(String::new());
     text.push(
         "WAL, backups and replicas keep the plaintext. Rotate at their providers, then `app-secrets set`:"
             .to_owned(),
     );
     let rows = outcome.rotate.iter().map(|key| {
-        let entry = key.name.entry();
-        vec![entry.label.to_owned(), entry.name.to_owned(), plural(key.businesses, "business", "businesses")]
+        vec![key.label.clone(), key.name.clone(), plural(key.businesses, "business", "businesses")]
     });
     text.push(table(&[], &[], rows, width));
     text.join("\n")
+}
+
+fn copies(copies: &[String]) -> Option<String> {
+    let listed: Vec<String> = copies.iter().map(|copy| format!("\n  {}", printable(copy))).collect();
+    (!copies.is_empty()).then(|| {
+        format!(
+            "Triggers write to these, which may hold copies of the plaintext; look into each:{}",
+            listed.concat()
+        )
+    })
 }
 
 fn searched(search: Option<&PageSearch>) -> String {

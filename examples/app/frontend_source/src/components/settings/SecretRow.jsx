@@ -62,26 +62,22 @@ export default function SecretRow({ row, readers, onSave }) {
         </span>
         {states[state].text}
       </p>
-      <dl className="times">
-        <div>
-          <dt>Changed</dt>
-          <dd>
-            <Time at={row.updated_at} />
-          </dd>
-        </div>
-        <div>
-          <dt>Last read</dt>
-          <dd>
-            <Time at={row.last_read_at} />
-          </dd>
-        </div>
-        <div>
-          <dt>Checked</dt>
-          <dd>
-            <Time at={row.last_checked_at} />
-          </dd>
-        </div>
-      </dl>
+      {(isSet || row.updated_at) && (
+        <dl className="times">
+          {[
+            ['Changed', row.updated_at],
+            ['Last read', row.last_read_at],
+            ['Checked', row.last_checked_at],
+          ].map(([what, at]) => (
+            <div key={what}>
+              <dt>{what}</dt>
+              <dd>
+                <Time at={at} />
+              </dd>
+            </div>
+          ))}
+        </dl>
+      )}
       <div className="secret-actions">
         <button
           type="button"

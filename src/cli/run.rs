@@ -61,7 +61,21 @@ impl Context<'_> {
 /// a value stays behind in here.
 #[cfg(unix)]
 fn replace_process(command: &mut Command) -> std::io::Error {
+    use std::os::fd::AsFd;
     use std::os::unix::process::CommandExt;
+    // Node.js marks its own three streams to be closed with it: copies of them take their place.
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    for (stream, number) in [(stdin.as_fd(), 0), (stdout.as_fd(), 1), (stderr.as_fd(), 2)] {
+        let copy = match stream.try_clone_to_owned() {
+            Ok(copy) => copy,
+            Err(error) => return error,
+        };
+        match number {
+            0 => command.stdin(copy),
+            1 => command.stdout(copy),
+            _ => command.stderr(copy),
+        };
+    }
     command.exec()
 }
 

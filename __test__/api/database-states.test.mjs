@@ -96,7 +96,10 @@ test('a contract of another version', async (t) => {
       '"values" text[], versions bigint[], statuses integer[]',
     ),
   )
-  await claim('with a new status is NOT_MIGRATED', returning('array[null::text], null::bigint[], array[9::smallint]'))
+  await claim(
+    'with a new status is NOT_MIGRATED',
+    returning('array[null::text], null::bigint[], array[9::smallint]'),
+  )
   await claim(
     'with a value beside a failure is NOT_MIGRATED',
     returning("array['odd value'], null::bigint[], array[1::smallint]"),

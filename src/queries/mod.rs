@@ -17,6 +17,7 @@ pub(crate) mod pages;
 pub(crate) mod preflight;
 pub(crate) mod proof;
 pub(crate) mod scopes;
+pub(crate) mod rekey;
 pub(crate) mod server;
 pub(crate) mod session;
 pub(crate) mod shape;

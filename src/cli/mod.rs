@@ -283,11 +283,8 @@ const fn name_of(command: &Command) -> &'static str {
         Command::Init(_) => "init",
         Command::Login { .. } => "login",
         Command::Access(_) => "access",
-<<<<<<< HEAD
         Command::Run(_) => "run",
-=======
         Command::Rekey { .. } => "rekey",
->>>>>>> ca09347 (WIP rekey 2)
         Command::Completions { .. } => "completions",
     }
 }

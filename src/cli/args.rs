@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::emit::Emit;
 use super::help;
 use super::logins::{Access, Login};
 use super::names::{Init, Names, Types};
@@ -212,6 +213,13 @@ pub(crate) enum Command {
     /// read; neither a standby nor a transaction that is read-only or rolled back leaves a mark.
     #[command(after_help = help::ACCESS)]
     Access(Access),
+
+    /// Write the migrations as files for the Supabase CLI: those that its folder lacks
+    ///
+    /// Each is sent as one batch and records what `migrate` would have recorded, so `status` agrees. Names that were added or
+    /// retired since get a file of their own. 005, which drops the plaintext, is written with --drop-legacy only.
+    #[command(after_help = help::EMIT)]
+    Emit(Emit),
 
     /// Carry every secret over to another root key of Vault
     ///

@@ -230,6 +230,15 @@ Exit codes:
   0  ok; nothing unusual     1  no such business, or another error
   2  a login reads more than ten times as much as it usually does; or not migrated";
 
+pub(super) const EMIT: &str = "\
+Examples:
+  app-secrets emit --dir supabase/migrations
+  app-secrets names add stripe_secret_key && app-secrets emit --dir supabase/migrations
+  app-secrets emit --dir supabase/migrations --drop-legacy   after verify, when no code reads the columns
+
+Exit codes:
+  0  written, or nothing to write     1  the folder cannot be read or written";
+
 pub(super) const REKEY: &str = "\
 Examples:
   app-secrets rekey begin --file rekey.key             while the app works

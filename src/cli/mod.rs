@@ -4,6 +4,7 @@
 
 mod args;
 mod commands;
+mod emit;
 mod envfile;
 mod escape;
 mod exit;
@@ -129,6 +130,7 @@ impl Context<'_> {
             Command::Types(options) => self.types(options).await,
             Command::Init(options) => self.init(options).await,
             Command::Login { command } => self.login(command).await,
+            Command::Emit(options) => self.emit(options).await,
             Command::Rekey { command } => self.rekey(command).await,
             Command::Access(options) => self.access(options).await,
             Command::Run(options) => self.run_command(options).await,
@@ -284,6 +286,7 @@ const fn name_of(command: &Command) -> &'static str {
         Command::Login { .. } => "login",
         Command::Access(_) => "access",
         Command::Run(_) => "run",
+        Command::Emit(_) => "emit",
         Command::Rekey { .. } => "rekey",
         Command::Completions { .. } => "completions",
     }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::files::{CONTRACT, FILES, File};
+use super::files::{FILES, File};
 use crate::timestamp::Timestamp;
 
 /// A file that is to be written.
@@ -22,12 +22,17 @@ const RETIRES: &str = "-- app-secrets retires: ";
 
 /// What is missing in a folder: the expanding files, the contracting one where it is asked for, and names that the folder's
 /// files do not know. `there` is what the folder has, as `(name, text)`; `catalogue` is as `app-secrets.json` has it.
-pub fn missing(there: &[(String, String)], catalogue: Option<&Value>, drop_legacy: bool, now: Timestamp) -> Vec<Emitted> {
+pub fn missing(
+    there: &[(String, String)],
+    catalogue: Option<&Value>,
+    drop_legacy: bool,
+    now: Timestamp,
+) -> Vec<Emitted> {
     let mut digits = Digits::new(there, now);
     let mut emitted = Vec::new();
     let is_there = |file: &File| there.iter().any(|(name, _)| name.ends_with(&suffix(file)));
     let (mut added, mut retired) = (named(there, ADDS), named(there, RETIRES));
-    for file in FILES.iter().filter(|file| file.version != CONTRACT) {
+    for file in FILES.iter().filter(|file| !file.is_contracting()) {
         if is_there(file) {
             continue;
         }
@@ -35,7 +40,10 @@ pub fn missing(there: &[(String, String)], catalogue: Option<&Value>, drop_legac
         if is_first && let Some(catalogue) = catalogue {
             added.extend(names(catalogue).iter().map(|secret| word(secret, "name")));
         }
-        emitted.push(Emitted { name: digits.next(&suffix(file)), text: text(file, catalogue.filter(|_| is_first)) });
+        emitted.push(Emitted {
+            name: digits.next(&suffix(file)),
+            text: text(file, catalogue.filter(|_| is_first)),
+        });
     }
     if let Some(catalogue) = catalogue {
         let listed: Vec<String> = names(catalogue).iter().map(|secret| word(secret, "name")).collect();
@@ -43,7 +51,10 @@ pub fn missing(there: &[(String, String)], catalogue: Option<&Value>, drop_legac
         let known = |name: &String| {
             let last = |list: &[String]| list.iter().filter(|one| *one == name).count();
             last(&added) > last(&retired)
-                || (last(&added) == 0 && last(&retired) == 0 && FILES[0].sql.contains(&format!("'{name}', '")) && added.is_empty())
+                || (last(&added) == 0
+                    && last(&retired) == 0
+                    && FILES[0].sql.contains(&format!("'{name}', '"))
+                    && added.is_empty())
         };
         let new: Vec<&Value> =
             names(catalogue).iter().filter(|secret| !known(&word(secret, "name"))).collect();
@@ -51,7 +62,8 @@ pub fn missing(there: &[(String, String)], catalogue: Option<&Value>, drop_legac
             emitted.push(Emitted { name: digits.next("_app_secrets_names.sql"), text: additions(&new) });
         }
         let gone: Vec<String> = {
-            let mut gone: Vec<String> = added.iter().filter(|name| known(name) && !listed.contains(name)).cloned().collect();
+            let mut gone: Vec<String> =
+                added.iter().filter(|name| known(name) && !listed.contains(name)).cloned().collect();
             gone.sort_unstable();
             gone.dedup();
             gone
@@ -66,7 +78,7 @@ pub fn missing(there: &[(String, String)], catalogue: Option<&Value>, drop_legac
             retired.extend(gone);
         }
     }
-    if drop_legacy && let Some(file) = File::of_version(CONTRACT) && !is_there(file) {
+    for file in FILES.iter().filter(|file| drop_legacy && file.is_contracting() && !is_there(file)) {
         emitted.push(Emitted { name: digits.next(&suffix(file)), text: text(file, None) });
     }
     emitted
@@ -133,7 +145,11 @@ fn named(files: &[(String, String)], mark: &str) -> Vec<String> {
 /// With `standard_conforming_strings` and without.
 fn literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
-    if quoted.contains('\\') { format!(" E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
+    if quoted.contains('\\') {
+        format!(" E'{}'", quoted.replace('\\', "\\\\"))
+    } else {
+        format!("'{quoted}'")
+    }
 }
 
 /// Digits that come after all that are there: the CLI refuses a file that is older than the last one applied.
@@ -174,13 +190,20 @@ mod tests {
         let first = missing(&[], Some(&whole), false, now);
         assert_eq!(first.len(), 3);
         assert!(first[0].name.ends_with("_app_secrets_002_expand_business_secrets.sql"), "{}", first[0].name);
-        assert!(first[0].text.contains("'app_secrets.catalogue'") && !first[1].text.contains("'app_secrets.catalogue', '"));
+        assert!(
+            first[0].text.contains("'app_secrets.catalogue'")
+                && !first[1].text.contains("'app_secrets.catalogue', '")
+        );
         let mut there: Vec<(String, String)> = first.into_iter().map(|one| (one.name, one.text)).collect();
         assert!(missing(&there, Some(&whole), false, now).is_empty());
 
         let more = missing(&there, Some(&catalogue(&["a_key", "b_key", "c_key"])), false, now);
         assert_eq!(more.len(), 1);
-        assert!(more[0].text.contains("add_secret('c_key', 'It''s', null, true, 'text')"), "{}", more[0].text);
+        assert!(
+            more[0].text.contains("add_secret('c_key', 'It''s', null, true, 'text')"),
+            "{}",
+            more[0].text
+        );
         assert!(more[0].name > there[2].0);
         there.extend(more.into_iter().map(|one| (one.name, one.text)));
 

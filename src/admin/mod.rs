@@ -25,12 +25,8 @@ mod verify;
 mod wrapping;
 
 pub use self::apply::{MigrateOptions, Migrated, Plan};
-<<<<<<< HEAD
 pub use self::contract::{Confirmation, DropOptions, DropPlan, Dropped, RolledBack};
-=======
-pub use self::contract::{Dropped, RolledBack};
 pub use self::emit::{Emitted, missing};
->>>>>>> b1e7a80 (Emit: the migrations as files for the Supabase CLI)
 pub use self::event::{Control, Event, Progress, Stopper};
 pub(crate) use self::files::FILL;
 pub use self::files::{FILES, File, RPC};

@@ -188,7 +188,9 @@ impl Admin {
 }
 
 fn none() -> Error {
-    Error::Refused("no change of the root key is under way: that begins with `app-secrets rekey begin`".into())
+    Error::Refused(
+        "no change of the root key is under way: that begins with `app-secrets rekey begin`".into(),
+    )
 }
 
 fn known(key: WrappingKey, before: &UnderWay) -> Result<WrappingKey> {
@@ -209,7 +211,8 @@ async fn wrap_all(session: &mut Session, key: &WrappingKey, control: &Control) -
         after = Some(last.vault_id);
         let mut wraps = Vec::with_capacity(page.len());
         for open in &page {
-            let wrap = open.value.as_ref().map(|value| key.wrap(open.vault_id, &open.cell, value.expose_secret()));
+            let wrap =
+                open.value.as_ref().map(|value| key.wrap(open.vault_id, &open.cell, value.expose_secret()));
             wraps.push(wrap.transpose()?);
         }
         let ids: Vec<Uuid> = page.iter().map(|open| open.vault_id).collect();

@@ -122,7 +122,8 @@ impl WrappingKey {
             return self.unwrap(self.id, "proof", proof).map(drop);
         }
         Err(Error::Refused(
-            "the file is not the one that this change of the root key was begun with; nothing was changed".into(),
+            "the file is not the one that this change of the root key was begun with; nothing was changed"
+                .into(),
         ))
     }
 
@@ -178,7 +179,12 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_refused() {
-        for text in ["", "hunter2", "app-secrets-rekey-1 x y", "app-secrets-rekey-1 6f1e6d0e-3f0e-4c57-8e0c-1d2a3b4c5d6e AAAA"] {
+        for text in [
+            "",
+            "hunter2",
+            "app-secrets-rekey-1 x y",
+            "app-secrets-rekey-1 6f1e6d0e-3f0e-4c57-8e0c-1d2a3b4c5d6e AAAA",
+        ] {
             assert!(WrappingKey::parse(text).is_err(), "{text}");
         }
     }

@@ -43,7 +43,10 @@ impl Context<'_> {
                 if names.is_empty() {
                     format!("{dir} has everything. Nothing was written.")
                 } else {
-                    format!("Wrote to {dir}:\n  {}\nNext: supabase db push, then app-secrets status", names.join("\n  "))
+                    format!(
+                        "Wrote to {dir}:\n  {}\nNext: supabase db push, then app-secrets status",
+                        names.join("\n  ")
+                    )
                 }
             },
             || json!({ "files": names }),
@@ -52,7 +55,7 @@ impl Context<'_> {
     }
 
     /// What the database knows where it is migrated, else what app-secrets.json says, else the default.
-    async fn catalogue(&self) -> Result<Option<Value>> {
+    async fn catalogue(&mut self) -> Result<Option<Value>> {
         if self.has_admin_url() {
             let proposal = self.admin()?.recorded_catalogue().await?;
             if proposal.is_some() {

@@ -160,8 +160,8 @@ Examples:
   app-secrets undo BUSINESS gemini_api_key --expected-version 3
 
 Exit codes:
-  0  put back     1  nothing to put back, another version, or another error
-  2  not migrated";
+  0  put back     1  another version, or another error     2  not migrated
+  6  refused: there is nothing to put back";
 
 pub(super) const IMPORT: &str = "\
 Examples:

@@ -60,13 +60,15 @@ impl Context<'_> {
             Rekey::Begin(arguments) => {
                 let run = self.watched("rekey");
                 let lock_wait = Duration::from_secs(arguments.locks.lock_wait);
-                let outcome = admin.rekey_begin(&arguments.file, arguments.freeze, lock_wait, &run.control).await;
+                let outcome =
+                    admin.rekey_begin(&arguments.file, arguments.freeze, lock_wait, &run.control).await;
                 run.end();
                 let state = outcome?;
                 let file = arguments.file.display().to_string();
                 let text = || {
                     if state.is_stopped {
-                        return "Stopped: what is wrapped stays wrapped. Run the same command again.".to_owned();
+                        return "Stopped: what is wrapped stays wrapped. Run the same command again."
+                            .to_owned();
                     }
                     let mut lines = vec![format!(
                         "{} wrapped and read back under the key of {file}.",

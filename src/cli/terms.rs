@@ -45,7 +45,11 @@ impl Context<'_> {
         let name = client.secret_name(&arguments.name).await?;
         let version = client.undo(business, name, arguments.expected_version).await?;
         self.show(
-            || format!("{name} has the value before again, at version {version}. Another `undo` takes this back."),
+            || {
+                format!(
+                    "{name} has the value before again, at version {version}. Another `undo` takes this back."
+                )
+            },
             || json!({ "name": name.as_str(), "versions": { name.as_str(): version } }),
         );
         Ok(Exit::Ok)

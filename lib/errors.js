@@ -45,8 +45,8 @@ const businessNotFound = (id) =>
 const decryptFailed = (names) =>
   new SecretsError(
     'DECRYPT_FAILED',
-    `${names.join(', ')} cannot be decrypted: Vault's key does not fit (a restore without it?); ` +
-      'writing a new value heals it',
+    `${names.join(', ')} cannot be decrypted: it refers to no row of Vault's, or Vault's key is another one (a restore ` +
+      'without them?); `app-secrets verify` says which, and writing a new value heals it',
   )
 const versionConflict = (name, actual, expected) =>
   new SecretsError(

@@ -69,7 +69,6 @@ impl Client {
     }
 
     /// One secret, if the cache knows it; `get` asks it first, too. Waits for nothing and copies nothing.
-    #[expect(clippy::option_option, reason = "cached or not, and if so, set or not")]
     pub fn cached(&self, business: Uuid, name: SecretName) -> Option<Option<Arc<SecretString>>> {
         self.inner.cache.as_ref()?.get(business, name)
     }

@@ -57,7 +57,8 @@ pub enum Error {
 
     /// The ciphertext cannot be opened.
     #[error(
-        "{} cannot be decrypted: Vault's key does not fit (a restore without it?); writing a new value heals it",
+        "{} cannot be decrypted: it refers to no row of Vault's, or Vault's key is another one (a restore without them?); \
+         `app-secrets verify` says which, and writing a new value heals it",
         list(names)
     )]
     DecryptFailed {

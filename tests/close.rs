@@ -36,7 +36,7 @@ async fn what_is_under_way_ends_well_and_later_calls_are_refused() {
     assert!(!closing.is_finished());
 
     blocker.rollback().await.unwrap();
-    assert_eq!(writer.await.unwrap().unwrap(), 1);
+    assert!(writer.await.unwrap().unwrap() > 0);
     closing.await.unwrap();
 }
 

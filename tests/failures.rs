@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use app_secrets::{Code, Options, SecretName};
 use sqlx::{Connection, Executor};
 use support::proxy::{EXECUTE, Proxy};
-use support::{admin, client, new_business, patient, plain, secret, service_url};
+use support::{admin, client, new_business, patient, plain, run, secret, service_url};
 
 const NAME: SecretName = SecretName::GrokApiKey;
 
@@ -111,10 +111,10 @@ async fn a_server_that_says_farewell_did_not_carry_the_write_out_so_it_is_repeat
     let proxy = Proxy::to(&service_url()).await;
     let client = through(&proxy, patient());
     let business = new_business(&mut admin().await).await;
-    client.set(business, NAME, secret("one"), None).await.unwrap();
+    let first = client.set(business, NAME, secret("one"), None).await.unwrap();
 
     proxy.say_farewell();
-    assert_eq!(client.set(business, NAME, secret("two"), None).await.unwrap(), 2);
+    assert!(client.set(business, NAME, secret("two"), None).await.unwrap() > first);
 }
 
 #[tokio::test]
@@ -122,11 +122,11 @@ async fn a_write_is_not_entrusted_to_a_connection_that_died_in_silence() {
     let proxy = Proxy::to(&service_url()).await;
     let client = through(&proxy, patient());
     let business = new_business(&mut admin().await).await;
-    client.set(business, NAME, secret("one"), None).await.unwrap();
+    let first = client.set(business, NAME, secret("one"), None).await.unwrap();
 
     proxy.disconnect();
     tokio::time::sleep(Duration::from_millis(400)).await;
-    assert_eq!(client.set(business, NAME, secret("two"), None).await.unwrap(), 2);
+    assert!(client.set(business, NAME, secret("two"), None).await.unwrap() > first);
 }
 
 #[tokio::test]
@@ -192,4 +192,38 @@ async fn a_server_that_cannot_be_verified_is_refused() {
     let client =
         client(Options { url: Some(format!("{url}{separator}sslmode=verify-full").into()), ..patient() });
     assert_eq!(client.ping().await.unwrap_err().code(), Code::UnsafeConnection);
+}
+
+#[tokio::test]
+async fn a_write_whose_transaction_met_another_one_is_repeated_until_it_succeeds() {
+    let mut admin = admin().await;
+    let business = new_business(&mut admin).await;
+    let id = business.simple();
+    // A sequence is not rolled back with the transaction: it counts the attempts.
+    run(
+        &mut admin,
+        format!(
+            "create sequence public.attempts_{id};
+             create function public.meet_{id}() returns trigger language plpgsql security definer as $$
+             begin
+                 if new.id = '{business}' and nextval('public.attempts_{id}') <= 2 then
+                     raise exception 'met another' using errcode = case currval('public.attempts_{id}')
+                         when 1 then '40001' else '40P01' end;
+                 end if;
+                 return new;
+             end $$;
+             create trigger meet_{id} before update on public.businesses
+                 for each row execute function public.meet_{id}()"
+        ),
+    )
+    .await;
+    let outcome = client(patient()).set(business, NAME, secret("in the end"), None).await;
+    let attempts: i64 =
+        sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select last_value from public.attempts_{id}")))
+            .fetch_one(&mut admin)
+            .await
+            .unwrap();
+    run(&mut admin, format!("drop trigger meet_{id} on public.businesses")).await;
+    outcome.unwrap();
+    assert!(attempts > 2, "{attempts}");
 }

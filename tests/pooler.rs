@@ -27,7 +27,7 @@ async fn everything_works(pooler: Pooler) {
     let business = new_business(&mut admin().await).await;
     for round in 1..4 {
         let value = format!("it's {round}");
-        assert_eq!(client.set(business, NAME, secret(&value), None).await.unwrap(), round);
+        assert!(client.set(business, NAME, secret(&value), None).await.unwrap() > 0);
         assert_eq!(plain(client.get(business, NAME).await.unwrap()), Some(value));
         assert_eq!(client.list(business).await.unwrap().len(), 12);
     }

@@ -67,74 +67,64 @@ test('a contract of another version', async (t) => {
   const db = await freshDatabase(t, 17)
   const id = await addBusiness(db, { grok_api_key: 'there' })
   const grant = 'grant execute on all functions in schema public to app_secrets_service'
-  const batch = 'public.get_business_secrets_batch(uuid[], text[])'
+  const read = 'public.get_business_secrets_columns(uuid[], text[], boolean)'
 
-  /** Puts another function in the batch's place until the claim is over. */
+  /** Puts another function in the place of the one that reads until the claim is over. */
   const claim = (name, definition, call = (client) => client.get(id, 'grok_api_key')) =>
     t.test(name, async (t) => {
-      await db.query(`alter function ${batch} rename to kept; ${definition}; ${grant}`)
+      await db.query(`alter function ${read} rename to kept; ${definition}; ${grant}`)
       t.after(() =>
         db.query(
-          `drop function if exists ${batch}; alter function public.kept(uuid[], text[]) rename to get_business_secrets_batch`,
+          `drop function if exists ${read};
+           alter function public.kept(uuid[], text[], boolean) rename to get_business_secrets_columns`,
         ),
       )
       const client = await openClient(t, db)
       await refuses(() => call(client), 'NOT_MIGRATED', { says: /app-secrets migrate/, hides: ['odd value'] })
     })
-  const returning = (columns, row) =>
-    `create function public.get_business_secrets_batch(p_business_ids uuid[], p_names text[]) returns table(${columns})
-     language sql security definer set search_path = '' as $$ select ${row} from unnest(p_names) with ordinality n(name, i) $$`
-  const columns = 'ord integer, value text, version bigint, status text'
+  const returning = (row, columns = '"values" text[], versions bigint[], statuses smallint[]') =>
+    `create function public.get_business_secrets_columns(p_business_ids uuid[], p_names text[], p_with_versions boolean)
+     returns table(${columns}) language sql security definer set search_path = '' as $$ select ${row} $$`
+  const both = (client) => client.getMany(id, ['grok_api_key', 'claude_api_key'])
 
   await claim('without the function is NOT_MIGRATED', 'select')
-  await claim('with other columns is NOT_MIGRATED', returning('ord integer, secret text', "1, 'odd value'"))
+  await claim('with other columns is NOT_MIGRATED', returning("array['odd value']", '"values" text[]'))
   await claim(
     'with columns of other types is NOT_MIGRATED',
-    returning('ord bigint, value text, version integer, status text', "i, 'odd value', 1, 'ok'"),
+    returning(
+      "array['odd value'], null::bigint[], array[0]",
+      '"values" text[], versions bigint[], statuses integer[]',
+    ),
   )
-  await claim('with a new status is NOT_MIGRATED', returning(columns, "i::int, null, 1, 'sealed_twice'"))
+  await claim(
+    'with a new status is NOT_MIGRATED',
+    returning('array[null::text], null::bigint[], array[9::smallint]'),
+  )
   await claim(
     'with a value beside a failure is NOT_MIGRATED',
-    returning(columns, "i::int, 'odd value', 1, 'not_set'"),
-  )
-  await claim(
-    'with answers out of order is NOT_MIGRATED',
-    returning(columns, "i::int + 1, 'odd value', 1, 'ok'"),
+    returning("array['odd value'], null::bigint[], array[1::smallint]"),
   )
   await claim(
     'with answers missing is NOT_MIGRATED',
-    `${returning(columns, "1, 'odd value', 1, 'ok'").replace('from unnest', 'from (select 1) x left join unnest').replace('n(name, i)', 'n(name, i) on false where false')}`,
+    returning("array['odd value'], null::bigint[], array[0::smallint]"),
+    both,
   )
+  await claim('with no arrays is NOT_MIGRATED', returning('null::text[], null::bigint[], null::smallint[]'))
   await claim(
-    'that does not know a name yet is NOT_MIGRATED',
-    returning(columns, "i::int, null, 0, 'unknown_secret'"),
-    (client) => client.getMany(id, ['grok_api_key', 'claude_api_key']),
+    'with arrays of arrays is NOT_MIGRATED',
+    returning("array[array['odd value', 'odd value']], null::bigint[], array[0, 0]::smallint[]"),
+    both,
   )
-
-  await t.test('that lists more names than this one knows is served without them', async (t) => {
-    const { definition } = await db.one(
-      "select pg_get_functiondef('public.list_business_secrets(uuid)'::regprocedure) as definition",
-    )
-    t.after(() => db.query(definition))
-    await db.query(`create or replace function public.list_business_secrets(p_business_id uuid)
-      returns table (name text, is_set boolean, last4 text, version bigint, updated_at timestamptz)
-      language sql security definer set search_path = '' as $$
-        values ('a_newer_api_key', true, 'last', 7::bigint, now()), ('grok_api_key', true, null, 1, now()) $$`)
-    const client = await openClient(t, db)
-    assert.deepEqual(
-      (await client.list(id)).map(({ name }) => name),
-      ['grok_api_key'],
-    )
-  })
 
   await t.test('whose write answers something else than versions is UNKNOWN_OUTCOME', async (t) => {
     const { definition } = await db.one(
-      "select pg_get_functiondef('public.set_business_secrets(uuid, jsonb, jsonb)'::regprocedure) as definition",
+      "select pg_get_functiondef('public.set_business_secrets(uuid, jsonb, jsonb, jsonb)'::regprocedure) as definition",
     )
     t.after(() => db.query(definition))
     for (const answer of ['[]', '{"grok_api_key": "odd value"}', '{"a_newer_api_key": 1}', '{}']) {
       await db.query(`create or replace function
-        public.set_business_secrets(p_business_id uuid, p_values jsonb, p_expected jsonb default null) returns jsonb
+        public.set_business_secrets(
+          p_business_id uuid, p_values jsonb, p_expected jsonb default null, p_options jsonb default null) returns jsonb
         language sql security definer set search_path = '' as $$ select '${answer}'::jsonb $$`)
       const client = await openClient(t, db)
       await refuses(() => client.set(id, 'grok_api_key', 'x'), 'UNKNOWN_OUTCOME', {

@@ -113,7 +113,7 @@ test('nothing of a failure or a client shows a secret, a password or a connectio
   }
   for (const error of errors) {
     assert.deepEqual(Object.getOwnPropertyNames(error).sort(), ['code', 'message', 'stack'])
-    assert.equal(error.name, 'Error')
+    assert.equal(error.name, 'SecretsError')
   }
 })
 

@@ -21,6 +21,9 @@ test('0: all is well', async (t) => {
   ]) {
     await cliEnds(0, db, args)
   }
+  // Alone it shows the status where it can connect, and a short help where nothing says how.
+  assert.match((await cliEnds(0, db, [])).stdout, /^Next: /m)
+  assert.match((await cliEnds(0, null, [])).stdout, /Set ADMIN_DATABASE_URL/)
   for (const args of [['--help'], ['migrate', '--help'], ['--version'], ['completions', 'bash']]) {
     await cliEnds(0, null, args)
   }
@@ -35,7 +38,7 @@ test('1: an error', async (t) => {
   await cliEnds(1, db, ['migrate', '--to', '7'])
   await cliEnds(1, db, ['migrate', '--batch', '0'])
   await cliEnds(1, db, ['no-such-command'])
-  await cliEnds(1, db, [])
+  await cliEnds(1, db, ['--allow-insecure'])
   await cliEnds(1, { admin: 'postgres://postgres@127.0.0.1:9/app', service: '' }, ['status'])
   await cliEnds(1, { admin: db.service, service: db.service }, ['status'])
 })

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { cliEnds, cliJson } from '../support/cli.mjs'
 import { freshDatabase } from '../support/cluster.mjs'
-import { addBusiness, clear, get, set } from '../support/secrets.mjs'
+import { addBusiness, get, set } from '../support/secrets.mjs'
 
 test('a secret is added by one command, read and written at once, and retired by another', async (t) => {
   const db = await freshDatabase(t, 17)

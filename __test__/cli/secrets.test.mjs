@@ -162,8 +162,8 @@ test('history says who, through what, and never what', async (t) => {
       actor,
     ]),
     [
-      ['grok_api_key', 'clear', 2, 'sealed', 'app_service', 'cli:ada'],
-      ['grok_api_key', 'set', 1, 'sealed', 'app_service', 'cli:ada'],
+      ['grok_api_key', 'clear', 2, 'sealed', 'app_service', 'ada'],
+      ['grok_api_key', 'set', 1, 'sealed', 'app_service', 'ada'],
       ['gemini_api_key', 'set', 1, 'legacy', 'postgres', null],
     ],
   )

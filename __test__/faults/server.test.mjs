@@ -208,7 +208,7 @@ test('a wrong password says so at once, and is neither retried nor repeated in t
 })
 
 test('a missing function says NOT_MIGRATED, and is used as soon as it is there', async () => {
-  const signature = 'public.get_business_secrets_batch(uuid[], text[])'
+  const signature = 'public.get_business_secrets_columns(uuid[], text[], boolean)'
   await cluster.sql(`alter function ${signature} rename to hidden`)
   try {
     const newcomer = await connect({ url: database.service, timeoutMs: TIMEOUT_MS })
@@ -219,7 +219,7 @@ test('a missing function says NOT_MIGRATED, and is used as soon as it is there',
     }
     await newcomer.close()
   } finally {
-    await cluster.sql('alter function public.hidden rename to get_business_secrets_batch')
+    await cluster.sql('alter function public.hidden rename to get_business_secrets_columns')
   }
   assert.equal((await byDeadline(TIMEOUT_MS, get)).value, 'before')
 })

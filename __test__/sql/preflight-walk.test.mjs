@@ -2,9 +2,7 @@
 
 import { after, before, describe, test } from 'node:test'
 import { startShapes } from './preflight-server.mjs'
-import { ownerKinds } from './preflight-shapes-owner.mjs'
-import { platformKinds } from './preflight-shapes-platform.mjs'
-import { secretsKinds } from './preflight-shapes-secrets.mjs'
+import { kinds } from './preflight-shapes.mjs'
 import { walkToTheEnd } from './preflight-walk.mjs'
 
 for (const major of [17, 15, 18]) {
@@ -15,7 +13,7 @@ for (const major of [17, 15, 18]) {
     })
     after(() => server?.stop())
 
-    for (const { kind, root, works } of [...ownerKinds, ...secretsKinds, ...platformKinds]) {
+    for (const { kind, root, works } of kinds) {
       // All of them on one version, and one of each kind on the others.
       for (const listed of major === 17 ? works : works.slice(0, 1)) {
         const shape = { root, ...listed }

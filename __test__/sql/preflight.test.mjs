@@ -6,11 +6,8 @@ import { after, before, describe, test } from 'node:test'
 import { everythingOf } from '../support/fingerprint.mjs'
 import { migration } from '../support/migrations.mjs'
 import { startShapes } from './preflight-server.mjs'
-import { ownerKinds } from './preflight-shapes-owner.mjs'
-import { platformKinds } from './preflight-shapes-platform.mjs'
-import { secretsKinds } from './preflight-shapes-secrets.mjs'
+import { kinds } from './preflight-shapes.mjs'
 
-const kinds = [...ownerKinds, ...secretsKinds, ...platformKinds]
 const refusals = (findings) => findings.filter(({ severity }) => severity === 'refuse')
 const lines = (findings) => findings.map((f) => `${f.severity} ${f.code} ${f.object}: ${f.found}`).join('\n')
 

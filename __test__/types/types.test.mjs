@@ -11,7 +11,7 @@ import { addon, codes, root } from '../support/addon.mjs'
 
 const require = createRequire(import.meta.url)
 const here = dirname(fileURLToPath(import.meta.url))
-const files = ['index.d.ts', 'lib/testing.d.ts', 'lib/otel.d.ts']
+const files = ['index.d.ts', 'lib/admin.d.ts', 'lib/testing.d.ts', 'lib/otel.d.ts']
 const declarations = Object.fromEntries(files.map((file) => [file, readFileSync(join(root, file), 'utf8')]))
 const entries = {
   '@app/secrets': addon,

@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 
 /// `admin(op, options, callback, onProgress)`: `op` is `migrate`, `status`, `verify` or `doctor`. Tells `callback(null, json)`,
 /// and `onProgress(json)` of each event of a migration.
+#[allow(clippy::needless_pass_by_value, reason = "napi converts arguments into owned values")]
 #[napi(catch_unwind)]
 pub fn admin(
     env: &Env,

@@ -72,17 +72,10 @@ impl Reader {
 
     /// Begins `count` reads: `ids` is so many ids in a row, `names` the numbers of so many names. Says false, and begins
     /// none, where one of them is no id or no name.
-    pub(super) fn read(
-        &mut self,
-        env: &Env,
-        token: u32,
-        ids: &Unknown,
-        names: &Unknown,
-        count: u32,
-    ) -> napi::Result<bool> {
+    pub(super) fn read(&mut self, env: &Env, token: u32, ids: &Unknown, names: &Unknown, count: u32) -> bool {
         let count = count as usize;
-        let Ok(handle) = runtime::handle() else { return Ok(false) };
-        let Some(reads) = self.reads(env.raw(), ids, names, count) else { return Ok(false) };
+        let Ok(handle) = runtime::handle() else { return false };
+        let Some(reads) = self.reads(env.raw(), ids, names, count) else { return false };
         if self.pending == 0 {
             self.settle.hold(env.raw());
             self.slots.hold(env.raw());
@@ -94,7 +87,7 @@ impl Reader {
         let sink: Arc<dyn BulkSink> = Arc::clone(&self.sink) as _;
         let _runtime = handle.enter();
         self.client.read_bulk(token, reads, Arc::downgrade(&sink));
-        Ok(true)
+        true
     }
 
     fn reads(

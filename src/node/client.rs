@@ -25,8 +25,8 @@ pub struct NativeClient {
 ///
 /// `slots` and `settle` belong to the client's batches: see `NativeClient.read`.
 #[napi(catch_unwind)]
-pub fn open<'env>(
-    env: &'env Env,
+pub fn open(
+    env: &Env,
     options: Unknown,
     slots: Unknown,
     settle: Unknown,
@@ -66,18 +66,12 @@ impl NativeClient {
     /// answered together is told to `settle(token, count, values)`, after `slots` has got the places of the values; the
     /// highest bit marks a value that is an error, `CODE message`. False, where one is no id or no name: nothing is begun.
     #[napi(catch_unwind)]
-    pub fn read(
-        &self,
-        env: &Env,
-        token: u32,
-        ids: Unknown,
-        names: Unknown,
-        count: u32,
-    ) -> napi::Result<bool> {
+    pub fn read(&self, env: &Env, token: u32, ids: Unknown, names: Unknown, count: u32) -> bool {
         self.reader.borrow_mut().read(env, token, &ids, &names, count)
     }
 
     /// Everything else: `call(op, arguments, callback)`. Which operation takes what stands in lib/native.js.
+    #[allow(clippy::needless_pass_by_value, reason = "napi converts arguments into owned values")]
     #[napi(catch_unwind)]
     pub fn call(&self, env: &Env, op: String, arguments: Unknown, callback: Unknown) -> napi::Result<()> {
         Thread::run(env, &callback, calls::call(&self.client, &op, &arguments))

@@ -36,9 +36,10 @@ pub(super) fn start(
     callback: &Unknown,
 ) -> Result<NativeWatcher> {
     let business = (!js::is_absent(business)).then(|| calls::business(business)).transpose()?;
-    let names = match js::is_absent(names) {
-        true => Vec::new(),
-        false => js::elements(names)?.iter().map(calls::name).collect::<Result<_>>()?,
+    let names = if js::is_absent(names) {
+        Vec::new()
+    } else {
+        js::elements(names)?.iter().map(calls::name).collect::<Result<_>>()?
     };
     let handle = runtime::handle()?;
     let watcher = Arc::new(client.watch(Filter { business, names: names.into_iter().collect() })?);

@@ -92,6 +92,7 @@ impl Bulk {
     }
 
     /// The answers that came since the last time.
+    #[cfg_attr(not(feature = "node"), allow(dead_code, reason = "only the binding takes them"))]
     pub(crate) fn take(&self) -> Answers {
         std::mem::take(&mut self.progress().ready)
     }

@@ -249,7 +249,9 @@ impl Shared {
     /// The reads are about to be answered: nobody can join them any more.
     pub(super) fn forget(&self, reads: &[Arc<InFlightRead>]) {
         let in_flight = &mut self.state().in_flight;
-        reads.iter().for_each(|read| in_flight.remove(read));
+        for read in reads {
+            in_flight.remove(read);
+        }
     }
 
     /// Called before the caller of a write learns of its outcome, whatever that is.

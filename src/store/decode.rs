@@ -32,10 +32,8 @@ pub(super) fn columns(row: &PgRow, expected: usize) -> Result<Vec<Element>, Faul
     let shape = || Fault::other_version("get_business_secrets_columns answers in another shape");
     let (values, versions, statuses) = (row.try_get_raw(0)?, row.try_get_raw(1)?, row.try_get_raw(2)?);
     let mut values = Items::of(&values, expected).ok_or_else(shape)?;
-    let mut versions = match versions.is_null() {
-        true => None,
-        false => Some(Items::of(&versions, expected).ok_or_else(shape)?),
-    };
+    let mut versions =
+        if versions.is_null() { None } else { Some(Items::of(&versions, expected).ok_or_else(shape)?) };
     let mut statuses = Items::of(&statuses, expected).ok_or_else(shape)?;
     let mut elements = Vec::with_capacity(expected);
     for _ in 0..expected {

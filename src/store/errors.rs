@@ -14,6 +14,7 @@ use crate::error::Error;
 
 /// A statement failed.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is independent of the others")]
 pub(crate) struct Fault {
     /// For the caller.
     pub(crate) error: Error,

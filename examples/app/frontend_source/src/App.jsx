@@ -59,7 +59,7 @@ export default function App() {
               ))}
             </select>
           ) : (
-            <strong className="brand">{businesses[0]?.name ?? 'No business yet'}</strong>
+            <strong className="brand">{businesses[0]?.name ?? 'Integrations'}</strong>
           )}
           <nav aria-label="Pages">
             {Object.entries(pages).map(([path, { title }]) => (

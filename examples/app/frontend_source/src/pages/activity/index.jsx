@@ -131,14 +131,14 @@ function Changes({ changes }) {
   if (changes.length === 0) return <p className="faint">Nothing has been changed yet.</p>
   return (
     <Table head={['When', 'What', 'Key', 'By']}>
-      {changes.map(({ id, at, action, name, actor, login, origin }) => (
+      {changes.map(({ id, at, action, name, actor, login, jwtSub, origin }) => (
         <tr key={id}>
           <td>
             <Time at={at} />
           </td>
           <td>{origin === 'backfill' ? 'moved from plaintext' : action}</td>
           <td>{name}</td>
-          <td>{actor ?? login}</td>
+          <td>{jwtSub ? 'an owner, on a page' : (actor ?? login)}</td>
         </tr>
       ))}
     </Table>

@@ -1,6 +1,6 @@
 //! The default catalogue, for the parts that still ask for it by name. What exists, the database says.
 
-pub use crate::name::SecretName;
+use super::SecretName;
 
 /// What the default catalogue says of one secret.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +18,7 @@ pub struct Entry {
 macro_rules! catalogue {
     ($($variant:ident = $number:literal, $name:literal, $label:literal, sealed: $sealed:literal, legacy: $legacy:literal;)*) => {
         /// The names that are interned from the beginning, in the order of their numbers.
-        pub(crate) const SEED: [&str; [$($name),*].len()] = [$($name),*];
+        pub(super) const SEED: [&str; [$($name),*].len()] = [$($name),*];
 
         #[allow(non_upper_case_globals, reason = "they read like the variants of an enum")]
         impl SecretName {

@@ -1477,6 +1477,17 @@ begin
     end if;
 end $$;
 
+-- Refuses to write a sealed cell while Vault's root key is being changed: what is sealed then might not open afterwards.
+create or replace function app_secrets.require_not_frozen() returns void
+    language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (select from app_secrets.settings s where s.frozen_at is not null) then
+        raise exception 'secrets cannot be written while Vault''s root key is being changed' using errcode = 'AS009',
+            hint = 'Run `app-secrets rekey finish` or `app-secrets rekey abort`; then write again.';
+    end if;
+end $$;
+
 -- Keeps the value that a cell is about to lose, in a Vault row of its own, for as long as settings.keep_previous says. A cell
 -- named in the setting app_secrets.purge keeps none.
 create or replace function app_secrets.keep_previous(p_business_id uuid, p_name text, p_value text) returns void
@@ -1487,6 +1498,7 @@ declare
     v_purge constant boolean := p_name = any (string_to_array(coalesce(current_setting('app_secrets.purge', true), ''), ','));
     v_id uuid;
 begin
+    perform app_secrets.require_not_frozen();
     select r.vault_id into v_id from app_secrets.vault_rows r
     where r.business_id = p_business_id and r.name = p_name and r.role = 'previous';
     if v_keep > '0' and not v_purge and p_value is not null then
@@ -1545,10 +1557,7 @@ begin
     if pg_my_temp_schema() <> 0 then
         perform app_secrets.refuse_temporary_types();
     end if;
-    if exists (select from app_secrets.settings s where s.frozen_at is not null) then
-        raise exception 'secrets cannot be written while Vault''s root key is being changed' using errcode = 'AS009',
-            hint = 'Run `app-secrets rekey finish` or `app-secrets rekey abort`; then write again.';
-    end if;
+    perform app_secrets.require_not_frozen();
     select r.vault_id into v_id from app_secrets.vault_rows r
     where r.business_id = p_business_id and r.name = p_name and r.role = 'current';
     if v_id is not null then
@@ -1783,6 +1792,10 @@ begin
     end if;
     if new.business_id is null then
         raise exception 'business_secrets.business_id must not be null' using errcode = 'not_null_violation';
+    end if;
+    -- `rekey finish` puts one reference in the place of another; the condition on the login keeps services from claiming it.
+    if current_setting('app_secrets.origin', true) = 'rekey' and session_user = current_user then
+        return new;
     end if;
     if tg_op = 'INSERT' then
         v_old := app_secrets.lock_row(new.business_id);
@@ -2366,6 +2379,10 @@ begin
     into v_names, v_new, v_old, v_differs, v_any
     from app_secrets.catalogue c where c.legacy_state in ('synced', 'filled');
     v_on := v_names is not null;
+    if v_on and v_settings.frozen_at is not null then
+        raise exception 'plaintext columns cannot be synced while Vault''s root key is being changed' using errcode = 'AS007',
+            hint = 'Run `app-secrets rekey finish` or `app-secrets rekey abort` first.';
+    end if;
     -- An UPDATE of a column in a unique index takes FOR UPDATE: a weaker lock taken before would have to grow, past the
     -- FOR KEY SHARE of children that others insert.
     v_strength := case when exists (

@@ -1105,6 +1105,227 @@ begin
 end $$;
 
 -- ---------------------------------------------------------------------------------------------------------------------
+-- Another root key for Vault, which opens with its present one only. `app-secrets rekey begin` wraps every value under a key
+-- that the operator's file alone holds; after the change `rekey finish` seals all of them anew, without a new version of any.
+
+create table if not exists app_secrets.rekey (
+    id uuid primary key,
+    begun_at timestamptz not null default clock_timestamp(),
+    begun_by text not null default session_user,
+    -- Opens with the operator's key: tells a wrong file.
+    proof bytea not null,
+    -- Since the first value was sealed anew there is no way back.
+    finishing_at timestamptz,
+    ended_at timestamptz,
+    outcome text check (outcome in ('finished', 'aborted'))
+);
+create unique index if not exists rekey_under_way on app_secrets.rekey ((true)) where ended_at is null;
+
+create table if not exists app_secrets.rekey_wraps (
+    vault_id uuid primary key,
+    -- SHA-256 of the ciphertext that was wrapped: another one means that the value has changed since.
+    fingerprint bytea not null,
+    -- NULL: it did not open then already.
+    wrap bytea,
+    -- The row that holds the value since it was sealed anew.
+    sealed_id uuid
+);
+create unique index if not exists rekey_wraps_sealed on app_secrets.rekey_wraps (sealed_id);
+
+do $$
+declare
+    v_table name;
+begin
+    foreach v_table in array array['rekey', 'rekey_wraps'] loop
+        execute format('alter table app_secrets.%I enable row level security', v_table);
+        execute format('drop policy if exists nobody on app_secrets.%I', v_table);
+        execute format('create policy nobody on app_secrets.%I using (false)', v_table);
+    end loop;
+end $$;
+
+-- Nothing stands in plaintext that would have to be kept equal to what is sealed anew.
+create or replace function app_secrets.require_sealed_alone() returns void
+    language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if app_secrets.sync_is_on() then
+        raise exception 'the plaintext columns are still kept equal to what is sealed' using errcode = 'AS007',
+            hint = 'Drop the plaintext first: npx app-secrets migrate --drop-legacy';
+    elsif exists (select from app_secrets.catalogue c where c.in_place in ('pending', 'sealing') and c.retired_at is null) then
+        raise exception 'not everything is sealed yet' using errcode = 'AS007', hint = 'Run: npx app-secrets migrate';
+    end if;
+end $$;
+
+-- Begins a change of the root key, or goes on with the one of this id.
+create or replace function app_secrets.begin_rekey(p_id uuid, p_proof bytea) returns void
+    language plpgsql set search_path = pg_catalog, pg_temp set row_security = off
+as $$
+begin
+    perform app_secrets.require_root_key();
+    perform app_secrets.require_sealed_alone();
+    if exists (select from app_secrets.rekey k where k.id = p_id and k.ended_at is not null) then
+        raise exception 'this file was used for a change of the root key before' using errcode = 'AS007',
+            hint = 'Nothing was changed. Name a new file.';
+    elsif exists (select from app_secrets.rekey k where k.ended_at is null and k.id <> p_id) then
+        raise exception 'another change of the root key is under way' using errcode = 'AS007',
+            hint = 'Nothing was changed. Finish or abort that one first.';
+    elsif exists (select from app_secrets.rekey k where k.id = p_id and k.finishing_at is not null) then
+        raise exception 'values are being sealed anew already' using errcode = 'AS007', hint = 'Run: npx app-secrets rekey finish';
+    end if;
+    insert into app_secrets.rekey (id, proof) values (p_id, p_proof) on conflict (id) do nothing;
+end $$;
+
+-- Values that have no wrap, or have changed since they were wrapped; NULL for one that does not open. What does not fit into
+-- work_mem goes to temporary files, in clear: 64 MB hold 500 of the longest.
+create or replace function app_secrets.values_to_wrap(p_after uuid, p_limit integer)
+    returns table (vault_id uuid, cell text, value text, fingerprint bytea)
+    language plpgsql set search_path = pg_catalog, pg_temp set row_security = off set work_mem = '64MB'
+as $$
+#variable_conflict use_column
+begin
+    for vault_id, cell, fingerprint in
+        select r.vault_id, concat_ws('/', r.business_id, r.name, r.role), f.fingerprint
+        from app_secrets.vault_rows r
+        cross join lateral (
+            select sha256(convert_to(s.secret, 'UTF8')) as fingerprint from vault.secrets s where s.id = r.vault_id offset 0) f
+        where r.role <> 'former' and (p_after is null or r.vault_id > p_after)
+            and not exists (
+                select from app_secrets.rekey_wraps w where w.vault_id = r.vault_id and w.fingerprint = f.fingerprint)
+        order by r.vault_id
+        limit p_limit
+    loop
+        begin
+            select d.decrypted_secret into value from vault.decrypted_secrets d where d.id = vault_id;
+        exception when data_exception then
+            value := null;
+        end;
+        return next;
+    end loop;
+end $$;
+
+-- From here on sealed cells refuse writes, until the change is finished or aborted. Waits for the writers that there are.
+create or replace function app_secrets.freeze_for_rekey() returns void
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform app_secrets.lock_tables('row share', 'share row exclusive');
+    perform app_secrets.require_sealed_alone();
+    if not exists (select from app_secrets.rekey k where k.ended_at is null) then
+        raise exception 'no change of the root key is under way' using errcode = 'AS007', hint = 'Run: npx app-secrets rekey begin';
+    end if;
+    update app_secrets.settings s set frozen_at = now() where s.frozen_at is null;
+end $$;
+
+-- Seals these values anew, each in a row of Vault that is made under the present root key, and puts its reference in the place
+-- of the one before. What has changed since it was wrapped, or is gone, is left as it is.
+create or replace function app_secrets.seal_anew(p_vault_ids uuid[], p_values text[]) returns void
+    language plpgsql set search_path = pg_catalog, pg_temp set row_security = off
+as $$
+declare
+    v_row app_secrets.vault_rows;
+    v_id uuid;
+begin
+    if pg_my_temp_schema() <> 0 then
+        perform app_secrets.refuse_temporary_types();
+    end if;
+    update app_secrets.rekey k set finishing_at = coalesce(k.finishing_at, clock_timestamp()) where k.ended_at is null;
+    if not found then
+        raise exception 'no change of the root key is under way' using errcode = 'AS007';
+    end if;
+    perform set_config('app_secrets.origin', 'rekey', true);
+    for i in 1 .. cardinality(p_vault_ids) loop
+        -- The row of secrets first, as whoever deletes a business locks it.
+        perform from public.business_secrets s
+        where s.business_id = (select r.business_id from app_secrets.vault_rows r where r.vault_id = p_vault_ids[i])
+        for update;
+        select r.* into v_row from app_secrets.vault_rows r where r.vault_id = p_vault_ids[i] and r.role <> 'former' for update;
+        continue when v_row.vault_id is null or not exists (
+            select from vault.secrets s
+            join app_secrets.rekey_wraps w on w.vault_id = s.id and w.fingerprint = sha256(convert_to(s.secret, 'UTF8'))
+            where s.id = v_row.vault_id);
+        delete from vault.secrets s where s.id = v_row.vault_id;
+        if v_row.role = 'canary' then
+            delete from app_secrets.vault_rows r where r.vault_id = v_row.vault_id;
+        else
+            -- Whoever read the reference before may still write it back.
+            update app_secrets.vault_rows r set role = 'former', at = now() where r.vault_id = v_row.vault_id;
+        end if;
+        v_id := app_secrets.create_vault_row(v_row.business_id, v_row.name, v_row.role);
+        perform vault.update_secret(v_id, p_values[i]);
+        if (select d.decrypted_secret from vault.decrypted_secrets d where d.id = v_id) is distinct from p_values[i] then
+            raise exception 'Supabase Vault does not give back what it was given' using errcode = 'AS006';
+        end if;
+        if v_row.role = 'current' then
+            execute format('update public.business_secrets s set %I = $2 where s.business_id = $1 and s.%I = $3', v_row.name, v_row.name)
+            using v_row.business_id, v_id::text, v_row.vault_id::text;
+            if not found then
+                raise exception 'there is no cell for a registered row of Vault, % of business %', v_row.name, v_row.business_id
+                    using errcode = 'AS006';
+            end if;
+        end if;
+        update app_secrets.rekey_wraps w set sealed_id = v_id where w.vault_id = v_row.vault_id;
+    end loop;
+    perform set_config('app_secrets.origin', '', true);
+end $$;
+
+-- Registered rows of Vault that do not open and did when they were wrapped.
+create or replace function app_secrets.lost_in_rekey() returns table (business_id uuid, name text, role text)
+    language plpgsql stable set search_path = pg_catalog, pg_temp set row_security = off
+as $$
+#variable_conflict use_column
+declare
+    v_id uuid;
+    v_opens boolean;
+begin
+    for v_id, business_id, name, role in
+        select r.vault_id, r.business_id, r.name, r.role
+        from app_secrets.vault_rows r
+        where r.role <> 'former'
+            and not exists (select from app_secrets.rekey_wraps w where w.sealed_id = r.vault_id)
+            and not exists (
+                select from app_secrets.rekey_wraps w
+                join vault.secrets s on s.id = w.vault_id and w.fingerprint = sha256(convert_to(s.secret, 'UTF8'))
+                where w.vault_id = r.vault_id and w.wrap is null)
+    loop
+        begin
+            select d.decrypted_secret is not null into v_opens from vault.decrypted_secrets d where d.id = v_id;
+        exception when data_exception then
+            v_opens := false;
+        end;
+        if v_opens is distinct from true then
+            return next;
+        end if;
+    end loop;
+end $$;
+
+-- Ends it: the wraps go, and cells can be written again.
+create or replace function app_secrets.end_rekey(p_outcome text) returns void
+    language plpgsql set search_path = pg_catalog, pg_temp set row_security = off
+as $$
+declare
+    v_rekey app_secrets.rekey;
+    v_lost bigint;
+begin
+    select k.* into v_rekey from app_secrets.rekey k where k.ended_at is null for update;
+    if v_rekey.id is null then
+        raise exception 'no change of the root key is under way' using errcode = 'AS007';
+    elsif p_outcome = 'aborted' and v_rekey.finishing_at is not null then
+        raise exception 'values are sealed under the new root key already' using errcode = 'AS007',
+            hint = 'Run: npx app-secrets rekey finish';
+    end if;
+    perform app_secrets.require_root_key();
+    if p_outcome = 'finished' then
+        select count(*) into v_lost from app_secrets.lost_in_rekey();
+        if v_lost > 0 then
+            raise exception '% values do not open', v_lost using errcode = 'AS006';
+        end if;
+    end if;
+    truncate app_secrets.rekey_wraps;
+    update app_secrets.rekey k set ended_at = clock_timestamp(), outcome = p_outcome where k.id = v_rekey.id;
+    update app_secrets.settings s set frozen_at = null where s.frozen_at is not null;
+end $$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
 -- Grants: explicit and in one place, so that they come out the same under both of the platform's default privileges, after a
 -- restore and after a new name.
 

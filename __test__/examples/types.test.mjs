@@ -18,7 +18,6 @@ const files = [
   'backend/services/adService.js',
   'frontend_source/electron/main/YouTubeService.ts',
   'frontend_source/src/pages/onboarding/store/useOnboardingStore.ts',
-  'scripts/reseal.js',
 ]
 const options = [
   '--noEmit --allowJs --checkJs --strict --noImplicitAny false --useUnknownInCatchVariables false',

@@ -137,7 +137,7 @@ async function undoWhatWasWritten({ report, marker }, secrets, id) {
 async function loginOfOneConsumer(demo, id) {
   const { report, cluster, admin } = demo
   const names = ['kling_access_key', 'kling_secret_key']
-  report.say(`$ app-secrets login add kling_routes --read ${names.join(',')}`)
+  report.say(`a login as "app-secrets login add kling_routes --read ${names.join(',')}" makes it`)
   const url = await cluster.createLogin('kling_routes', { memberOf: ['app_secrets_service'] })
   await admin.query('select app_secrets.grant_scope($1, $2, true, false)', ['kling_routes', names])
   const kling = await demo.connect({ url, actor: 'demo' })

@@ -129,6 +129,17 @@ impl Admin {
         Ok(Proposal { catalogue, notes, is_recorded: false })
     }
 
+    /// The catalogue that the database has, as `app-secrets.json` has it; `None` where it is not migrated.
+    pub async fn recorded_catalogue(&self) -> Result<Option<Value>> {
+        let mut connection = self.look().await?;
+        if ledger::applied(&mut connection).await?.is_empty() {
+            return Ok(None);
+        }
+        let Some(text) = shape::recorded(&mut connection).await? else { return Ok(None) };
+        let parsed = serde_json::from_str(&text);
+        parsed.map(Some).map_err(|_| Error::NotMigrated { found: "a catalogue that is no JSON".into() })
+    }
+
     async fn access_for(
         &self,
         connection: &mut sqlx::postgres::PgConnection,

@@ -8,6 +8,7 @@ use super::event::Control;
 use super::session::{Halt, Manner};
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::name::near_misses;
 use crate::queries::names::{self, CatalogueEntry};
 use crate::queries::{ledger, session};
 
@@ -139,31 +140,6 @@ pub(crate) fn require_known<'a>(known: &[String], names: impl IntoIterator<Item 
         }
     }
     Ok(())
-}
-
-/// Says which names were likely meant. Never repeats the text itself: swapped arguments would put a value there.
-fn near_misses(text: &str, known: &[String]) -> String {
-    // A longer text cannot be a misspelt name, and comparing it would cost its length for every name.
-    let folded: String =
-        text.chars().take(40).flat_map(char::to_lowercase).filter(|c| c.is_alphanumeric()).collect();
-    let mut near: Vec<(usize, &str)> = known
-        .iter()
-        .filter_map(|name| {
-            let plain = name.replace('_', "");
-            let distance = strsim::levenshtein(&folded, &plain);
-            let shares_a_start = folded.len() >= 4 && plain.starts_with(&folded);
-            (distance <= 3 || shares_a_start).then_some((distance, name.as_str()))
-        })
-        .collect();
-    near.sort_unstable();
-    match near.as_slice() {
-        [] => format!("the names are {}", known.join(", ")),
-        [(_, one)] => format!("did you mean {one}?"),
-        several => {
-            let names: Vec<&str> = several.iter().take(3).map(|(_, name)| *name).collect();
-            format!("did you mean one of {}?", names.join(", "))
-        }
-    }
 }
 
 impl NewSecret {

@@ -6,9 +6,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::emit::Emit;
 use super::help;
 use super::logins::{Access, Login};
 use super::names::{Init, Names, Types};
+use super::rekey::Rekey;
+use super::terms::{Terms, Undo};
 
 /// Moves each business's API keys into Supabase Vault, and looks after them there.
 #[derive(Debug, Parser)]
@@ -107,11 +110,15 @@ pub(crate) enum Command {
         full: bool,
     },
 
-    /// List a business's secrets, masked
+    /// List a business's secrets, masked, or what is due of all businesses
     #[command(after_help = help::LIST)]
     List {
         /// businesses.id
-        business: String,
+        #[arg(required_unless_present = "due")]
+        business: Option<String>,
+        /// Of all businesses, what expires or is to be replaced within that time: 14d, 12h or 2w
+        #[arg(long, value_name = "TIME", conflicts_with = "business")]
+        due: Option<String>,
     },
 
     /// Show one secret of a business, masked unless --reveal is given
@@ -140,7 +147,14 @@ pub(crate) enum Command {
         /// Refuse unless the secret is still at this version
         #[arg(long, value_name = "N")]
         expected_version: Option<i64>,
+        /// Keep no value to put back, as of a key that has leaked
+        #[arg(long)]
+        purge: bool,
     },
+
+    /// Put back the value that a secret had before, while it is kept (7 days unless the settings say otherwise)
+    #[command(after_help = help::UNDO)]
+    Undo(Undo),
 
     /// Set several secrets of a business from a .env file, all or none
     ///
@@ -199,6 +213,23 @@ pub(crate) enum Command {
     /// read; neither a standby nor a transaction that is read-only or rolled back leaves a mark.
     #[command(after_help = help::ACCESS)]
     Access(Access),
+
+    /// Write the migrations as files for the Supabase CLI: those that its folder lacks
+    ///
+    /// Each is sent as one batch and records what `migrate` would have recorded, so `status` agrees. Names that were added or
+    /// retired since get a file of their own. 005, which drops the plaintext, is written with --drop-legacy only.
+    #[command(after_help = help::EMIT)]
+    Emit(Emit),
+
+    /// Carry every secret over to another root key of Vault
+    ///
+    /// Three steps: `begin` wraps every value under a key of your own, you change Vault's root key, `finish` seals all anew. No
+    /// version changes. Stopped or killed at any point, each step goes on where it was when it is run again.
+    #[command(after_help = help::REKEY)]
+    Rekey {
+        #[command(subcommand)]
+        command: Rekey,
+    },
 
     /// Print a completion script for a shell: bash, elvish, fish, powershell or zsh
     #[command(after_help = help::COMPLETIONS)]
@@ -290,6 +321,9 @@ pub(crate) struct Set {
     /// Refuse unless the secret is still at this version; 0 is one that was never set
     #[arg(long, value_name = "N")]
     pub(crate) expected_version: Option<i64>,
+
+    #[command(flatten)]
+    pub(crate) terms: Terms,
 
     /// Caught only to be refused: whatever stands here is in the process list and the shell's history.
     #[arg(hide = true)]

@@ -218,7 +218,7 @@ impl Context<'_> {
     }
 
     /// Shows progress, and can be stopped, until it is ended.
-    fn watched(&self, what: &'static str) -> Watched {
+    pub(super) fn watched(&self, what: &'static str) -> Watched {
         let display = Arc::new(Display::new(self.terminal.shows_err, what));
         let listener = Arc::clone(&display);
         let (control, stopper) = Control::new(move |event| listener.show(event));
@@ -227,14 +227,14 @@ impl Context<'_> {
     }
 }
 
-struct Watched {
-    control: Control,
+pub(super) struct Watched {
+    pub(super) control: Control,
     display: Arc<Display>,
     signals: Signals,
 }
 
 impl Watched {
-    fn end(&self) {
+    pub(super) fn end(&self) {
         self.signals.stop_nothing();
         self.display.end();
     }

@@ -120,6 +120,7 @@ Exit codes:
 pub(super) const LIST: &str = "\
 Examples:
   app-secrets list 3f2504e0-4f89-41d3-9a0c-0305e82c3301
+  app-secrets list --due 14d
 
 Exit codes:
   0  ok     1  no such business, or another error     2  not migrated";
@@ -138,6 +139,7 @@ Examples:
   app-secrets set BUSINESS gemini_api_key                   asks, without echo
   pass show gemini | app-secrets set BUSINESS gemini_api_key
   app-secrets set BUSINESS gemini_api_key --file key.txt --expected-version 3
+  app-secrets set BUSINESS gemini_api_key --file key.txt --expires-at 2027-01-31 --rotate-every 90d
 
 Exit codes:
   0  set     1  not a value, another version, or another error     2  not migrated
@@ -147,9 +149,19 @@ pub(super) const UNSET: &str = "\
 Examples:
   app-secrets unset BUSINESS gemini_api_key
   app-secrets unset BUSINESS gemini_api_key --expected-version 3
+  app-secrets unset BUSINESS gemini_api_key --purge   a key that has leaked: nothing to undo
 
 Exit codes:
   0  cleared     1  another version, or another error     2  not migrated";
+
+pub(super) const UNDO: &str = "\
+Examples:
+  app-secrets undo BUSINESS gemini_api_key
+  app-secrets undo BUSINESS gemini_api_key --expected-version 3
+
+Exit codes:
+  0  put back     1  another version, or another error     2  not migrated
+  6  refused: there is nothing to put back";
 
 pub(super) const IMPORT: &str = "\
 Examples:
@@ -217,6 +229,28 @@ Examples:
 Exit codes:
   0  ok; nothing unusual     1  no such business, or another error
   2  a login reads more than ten times as much as it usually does; or not migrated";
+
+pub(super) const EMIT: &str = "\
+Examples:
+  app-secrets emit --dir supabase/migrations
+  app-secrets names add stripe_secret_key && app-secrets emit --dir supabase/migrations
+  app-secrets emit --dir supabase/migrations --drop-legacy   after verify, when no code reads the columns
+
+Exit codes:
+  0  written, or nothing to write     1  the folder cannot be read or written";
+
+pub(super) const REKEY: &str = "\
+Examples:
+  app-secrets rekey begin --file rekey.key             while the app works
+  app-secrets rekey begin --file rekey.key --freeze    just before the change
+  (change Vault's root key)
+  app-secrets rekey finish --file rekey.key
+
+Exit codes:
+  0  done     2  not migrated     3  gave up on a lock
+  4  a value does not open: the wraps stay
+  6  refused: another file, or not in this state; nothing was changed
+  130  stopped: run it again";
 
 pub(super) const COMPLETIONS: &str = "\
 Examples:

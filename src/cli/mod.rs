@@ -4,6 +4,7 @@
 
 mod args;
 mod commands;
+mod emit;
 mod envfile;
 mod escape;
 mod exit;
@@ -13,11 +14,13 @@ mod logins;
 mod names;
 mod progress;
 mod refusal;
+mod rekey;
 mod run;
 mod secrets;
 mod show;
 mod signals;
 mod terminal;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod times;
@@ -114,17 +117,21 @@ impl Context<'_> {
             Command::Rollback(options) => self.rollback(options).await,
             Command::Doctor { full } => self.doctor(full).await,
             Command::History { business, name, limit } => self.history(business, name, limit).await,
-            Command::List { business } => self.list(&business).await,
+            Command::List { business: Some(business), .. } => self.list(&business).await,
+            Command::List { due, .. } => self.due(due.as_deref().unwrap_or("14d")).await,
+            Command::Undo(options) => self.undo(options).await,
             Command::Get { business, name, reveal } => self.get(&business, &name, reveal).await,
             Command::Set(options) => self.set(options).await,
-            Command::Unset { business, name, expected_version } => {
-                self.unset(&business, &name, expected_version).await
+            Command::Unset { business, name, expected_version, purge } => {
+                self.unset(&business, &name, expected_version, purge).await
             }
             Command::Import(options) => self.import(options).await,
             Command::Names { command } => self.names(command).await,
             Command::Types(options) => self.types(options).await,
             Command::Init(options) => self.init(options).await,
             Command::Login { command } => self.login(command).await,
+            Command::Emit(options) => self.emit(options).await,
+            Command::Rekey { command } => self.rekey(command).await,
             Command::Access(options) => self.access(options).await,
             Command::Run(options) => self.run_command(options).await,
             Command::Completions { shell } => {
@@ -270,6 +277,7 @@ const fn name_of(command: &Command) -> &'static str {
         Command::Get { .. } => "get",
         Command::Set(_) => "set",
         Command::Unset { .. } => "unset",
+        Command::Undo(_) => "undo",
         Command::Import(_) => "import",
         Command::History { .. } => "history",
         Command::Names { .. } => "names",
@@ -278,6 +286,8 @@ const fn name_of(command: &Command) -> &'static str {
         Command::Login { .. } => "login",
         Command::Access(_) => "access",
         Command::Run(_) => "run",
+        Command::Emit(_) => "emit",
+        Command::Rekey { .. } => "rekey",
         Command::Completions { .. } => "completions",
     }
 }

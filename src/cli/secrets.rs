@@ -11,6 +11,7 @@ use super::args::{Import, Set};
 use super::commands::unreadable;
 use super::exit::Exit;
 use super::show::{json, plural, secrets};
+use super::terms::{self, Terms};
 use super::{Context, envfile};
 use crate::catalogue::SecretName;
 use crate::client::Client;
@@ -80,11 +81,20 @@ impl Context<'_> {
         if value.is_none() {
             return Err(Error::InvalidValue { why: "the value is blank: `unset` clears a secret".into() });
         }
-        self.write(business, name, value, arguments.expected_version).await
+        let options = terms::options(name, &arguments.terms, false)?;
+        self.write(business, name, value, arguments.expected_version, options).await
     }
 
-    pub(super) async fn unset(&mut self, business: &str, name: &str, expected: Option<i64>) -> Result<Exit> {
-        self.write(value::business_id(business)?, name.parse()?, None, expected).await
+    pub(super) async fn unset(
+        &mut self,
+        business: &str,
+        name: &str,
+        expected: Option<i64>,
+        purge: bool,
+    ) -> Result<Exit> {
+        let name: SecretName = name.parse()?;
+        let options = terms::options(name, &Terms::default(), purge)?;
+        self.write(value::business_id(business)?, name, None, expected, options).await
     }
 
     async fn write(
@@ -93,9 +103,12 @@ impl Context<'_> {
         name: SecretName,
         value: Option<SecretString>,
         expected: Option<i64>,
+        options: Option<String>,
     ) -> Result<Exit> {
         let done = if value.is_some() { "set" } else { "cleared" };
-        let version = self.client()?.set(business, name, value, expected).await?;
+        let expected = expected.map(|version| (name, version)).into_iter().collect();
+        let versions = self.client()?.write(business, vec![(name, value)], expected, options).await?;
+        let version = versions.first().map_or(0, |(_, version)| *version);
         self.show(
             || format!("{name} is {done}, at version {version}."),
             || json!({ "name": name.as_str(), "versions": { name.as_str(): version } }),

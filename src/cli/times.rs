@@ -24,6 +24,29 @@ pub(super) fn length(text: &str) -> Result<Duration> {
     Ok(Duration::from_secs(total))
 }
 
+/// A length of time as PostgreSQL reads it: `90 days`.
+pub(super) fn interval(text: &str) -> Result<String> {
+    let seconds = length(text)?.as_secs();
+    if seconds == 0 {
+        return Err(Error::InvalidArgument("a length of time is more than none: 90d".into()));
+    }
+    Ok(match (seconds % 86_400, seconds % 3600) {
+        (0, _) => format!("{} days", seconds / 86_400),
+        (_, 0) => format!("{} hours", seconds / 3600),
+        _ => format!("{} minutes", seconds / 60),
+    })
+}
+
+/// `2026-01-31` or `2026-01-31T12:00:00Z`.
+pub(super) fn point(text: &str) -> Result<Timestamp> {
+    let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
+    whole.parse().map_err(|_| {
+        Error::InvalidArgument(
+            "a point in time is a day, 2026-01-31, or a time in UTC, 2026-01-31T12:00:00Z".into(),
+        )
+    })
+}
+
 /// `2026-01-31`, `2026-01-31T12:00:00Z`, or a length of time before now.
 pub(super) fn since(text: &str) -> Result<Timestamp> {
     if let Ok(ago) = length(text) {

@@ -9,8 +9,11 @@ use crate::timestamp::Timestamp;
 
 const HISTORY: &str = "
     select a.id, (extract(epoch from a.at) * 1000)::bigint, a.business_id, a.name, a.action, a.version, a.login,
-        a.jwt_sub, a.application_name, a.actor, a.origin
+        a.jwt_sub, a.application_name, a.actor, a.origin,
+        (extract(epoch from v.previous_until) * 1000)::bigint
     from app_secrets.audit_log a
+    left join app_secrets.secret_versions v
+        on v.business_id = a.business_id and v.name = a.name and v.version = a.version and v.previous_until > pg_catalog.now()
     where ($1::uuid is null or a.business_id = $1) and ($2::text is null or a.name = $2)
     order by a.id desc
     limit $3";
@@ -40,6 +43,8 @@ pub struct Change {
     pub actor: Option<String>,
     /// `sealed`, `legacy` or `backfill`.
     pub origin: String,
+    /// Until when it can be undone.
+    pub undo_until: Option<Timestamp>,
 }
 
 /// The newest first.
@@ -66,5 +71,6 @@ fn change(row: &PgRow) -> Answer<Change> {
         application: row.try_get(8)?,
         actor: row.try_get(9)?,
         origin: row.try_get(10)?,
+        undo_until: row.try_get::<Option<i64>, _>(11)?.map(Timestamp),
     })
 }

@@ -16,6 +16,7 @@ pub(crate) mod names;
 pub(crate) mod pages;
 pub(crate) mod preflight;
 pub(crate) mod proof;
+pub(crate) mod rekey;
 pub(crate) mod scopes;
 pub(crate) mod server;
 pub(crate) mod session;

@@ -186,6 +186,12 @@ fn one(secret: &Listed) -> Value {
         "last4": secret.last4,
         "version": secret.version,
         "updatedAt": at(secret.updated_at),
+        "lastReadAt": at(secret.last_read_at),
+        "lastCheckedAt": at(secret.last_checked_at),
+        "checkResult": secret.check_result,
+        "expiresAt": at(secret.expires_at),
+        "rotateEvery": secret.rotate_every,
+        "canUndo": secret.can_undo,
     })
 }
 
@@ -212,6 +218,7 @@ pub(in crate::cli) fn history(changes: &[Change]) -> Value {
             "applicationName": change.application,
             "actor": change.actor,
             "origin": change.origin,
+            "undoUntil": at(change.undo_until),
         })
     });
     json!({ "changes": changes.collect::<Vec<_>>() })

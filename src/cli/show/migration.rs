@@ -406,7 +406,10 @@ pub(in crate::cli) fn history(changes: &[Change], width: Option<usize>) -> Strin
             moment(change.at),
             change.business.to_string(),
             change.name.clone(),
-            change.action.clone(),
+            change.undo_until.map_or_else(
+                || change.action.clone(),
+                |until| format!("{}, undo until {}", change.action, moment(until)),
+            ),
             change.version.to_string(),
             change.origin.clone(),
             who.join(" / "),

@@ -11,10 +11,11 @@ pub(in crate::cli) fn listed(secrets: &[Listed], width: Option<usize>) -> String
             masked(secret),
             if secret.version > 0 { secret.version.to_string() } else { String::new() },
             secret.updated_at.map_or_else(String::new, moment),
+            secret.last_read_at.map_or_else(String::new, moment),
             secret.name.entry().label.to_owned(),
         ]
     });
-    table(&["secret", "value", "version", "changed", "for"], &[2], rows, width)
+    table(&["secret", "value", "version", "changed", "last read", "for"], &[2], rows, width)
 }
 
 pub(in crate::cli) fn masked(secret: &Listed) -> String {

@@ -6,7 +6,12 @@ use sqlx::{Executor, Row};
 use super::Answer;
 use crate::timestamp::Timestamp;
 
-const HAS_LEDGER: &str = "select pg_catalog.to_regclass('app_secrets.migrations') is not null";
+/// By its columns: somebody else may have a table of that name, which the pre-flight then says.
+const HAS_LEDGER: &str = "
+    select pg_catalog.count(*) = 5
+    from pg_catalog.pg_attribute a
+    where a.attrelid = pg_catalog.to_regclass('app_secrets.migrations') and not a.attisdropped
+        and a.attname in ('version', 'name', 'checksum', 'applied_at', 'applied_by')";
 const LEDGER: &str = "
     select m.version, m.name, m.checksum, (extract(epoch from m.applied_at) * 1000)::bigint, m.applied_by
     from app_secrets.migrations m

@@ -3,7 +3,6 @@
 
 const args = require('./arguments.js')
 const { withGoogleAccessToken } = require('./google.js')
-const { SecretsError } = require('./errors.js')
 
 /** What each integration needs: all of its secrets, but for Google, whose either token is a grant. */
 const integrations = {
@@ -126,15 +125,12 @@ function googleTokens(values) {
   }
 }
 
-/** PostgreSQL holds times that no Date can; an Invalid Date would only fail later, and elsewhere. */
+/** Null where no Date can hold what is stored: the grant is still read, and the next refresh writes over it. */
 function expiry(text) {
   if (text === null) return null
-  const date = new Date(text)
-  if (!Number.isNaN(date.getTime())) return date
-  throw new SecretsError(
-    'INVALID_VALUE',
-    'google_token_expiry holds a time that no Date can hold: write it again, as an ISO 8601 time',
-  )
+  // Date.parse wants years beyond 9999 with a sign and six digits.
+  const date = new Date(text.replace(/^\d{5,6}(?=-)/, (year) => `+${year.padStart(6, '0')}`))
+  return Number.isNaN(date.getTime()) ? null : date
 }
 
 /** What is wrong with an argument rejects, as it does in a client's own methods. */

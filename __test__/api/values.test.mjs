@@ -32,6 +32,27 @@ test('values', async (t) => {
     assert.deepEqual(await clear(db, id), {})
   })
 
+  await claim(
+    'an expiry beyond the year 9999, as apps left it, is read as the same time and never as an Invalid Date',
+    async () => {
+      const id = await addBusiness(db)
+      await secrets.set(id, 'google_refresh_token', 'refresh')
+      for (const [stored, year] of [
+        ['10000-01-01T00:00:00Z', 10_000],
+        ['275760-09-13T00:00:00Z', 275_760],
+        ['0001-01-01T00:00:00Z', 1],
+      ]) {
+        await updateSecrets(db, id, { google_token_expiry: stored })
+        const { expiresAt, refreshToken } = await secrets.getGoogleTokens(id)
+        assert.equal(expiresAt.getUTCFullYear(), year)
+        assert.equal(refreshToken, 'refresh')
+      }
+      await assert.rejects(updateSecrets(db, id, { google_token_expiry: '275760-09-13T00:00:01Z' }), {
+        code: 'AS002',
+      })
+    },
+  )
+
   await claim('a reference that dangles is a failure, not an absence, and a write heals it', async () => {
     const id = await addBusiness(db)
     await secrets.set(id, 'grok_api_key', 'restored without Vault')

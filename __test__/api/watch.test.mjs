@@ -7,7 +7,7 @@ import { Worker } from 'node:worker_threads'
 import { addon, addonPath, openClient } from '../support/addon.mjs'
 import { freshDatabase } from '../support/cluster.mjs'
 import { runScript } from '../support/script.mjs'
-import { addBusiness, clear, updateSecrets, versions } from '../support/secrets.mjs'
+import { addBusiness, clear, rawVersions, updateSecrets } from '../support/secrets.mjs'
 import { until } from '../support/wait.mjs'
 
 /** A watcher and the events that it was told, once it hears. */
@@ -42,7 +42,7 @@ test('a watcher is told what its filter names, whoever changes it', async (t) =>
   await writer.set(id, 'claude_api_key', 'x')
   await updateSecrets(db, id, { grok_api_key: 'x', gemini_api_key: 'x' })
   await until(() => some.changes().length === 1 && all.changes().length === 3, 'the events')
-  const reached = await versions(db, id)
+  const reached = await rawVersions(db, id)
   assert.deepEqual(some.changes(), [
     {
       kind: 'changed',
@@ -127,9 +127,9 @@ test('a watcher does not keep the process alive, nor does a cache', async (t) =>
      })`,
     { env: { APP_SECRETS_URL: db.service } },
   )
+  // One that is kept alive is killed, and has no exit code.
   assert.equal(result.code, 0, result.stderr)
   assert.equal(result.stdout, 'done\n')
-  assert.ok(result.lastWords < 2000, `${result.lastWords} ms`)
 })
 
 test('close() ends a watcher, and the last one its session', async (t) => {

@@ -84,23 +84,23 @@ test('undefined and null leave an option at its default', async (t) => {
 
 test('a connection string that cannot work is refused without a part of it being repeated', async () => {
   const wrong = {
-    '': /not a URL/,
-    ' ': /not a URL/,
-    [password]: /not a URL/,
-    [`host=localhost password=${password}`]: /not a URL/,
+    '': /begin with postgres:\/\//,
+    ' ': /begin with postgres:\/\//,
+    [password]: /begin with postgres:\/\//,
+    [`host=localhost password=${password}`]: /keywords as such a URL/,
     [`mysql://someone:${password}@localhost/x`]: /postgres:\/\//,
     [`https://someone:${password}@localhost/x`]: /postgres:\/\//,
-    [`postgres://someone:${password}@/x`]: /not a URL|names no host/,
+    [`postgres://someone:${password}@/x`]: /names no host/,
     [`postgres://:${password}@localhost/x`]: /names no user/,
-    [`postgres://someone:${password}@localhost:99999/x`]: /not a URL/,
-    [`postgres://someone:${password}@localhost/x?port=${password}`]: /not a port/,
+    [`postgres://someone:${password}@localhost:99999/x`]: /its port is none/,
+    [`postgres://someone:${password}@localhost/x?port=${password}`]: /its port is none/,
     [`postgres://someone:${password}@localhost/x?sslmode=${password}`]: /sslmode/,
-    [`postgres://someone:#${password}@localhost/x`]: /percent-encode|not a URL/,
-    [`postgres://someone:a/${password}@localhost/x`]: /percent-encode|not a URL/,
-    [`postgres://someone:a?${password}@localhost/x`]: /percent-encode|not a URL|names no/,
+    [`postgres://someone:#${password}@localhost/x`]: /percent-encode/,
+    [`postgres://someone:a/${password}@localhost/x`]: /percent-encode/,
+    [`postgres://someone:a?${password}@localhost/x`]: /percent-encode/,
     [`postgres://someone:%ff${password}@localhost/x`]: /UTF-8/,
     [`postgres://someone:${password}@localhost/x%00`]: /NUL/,
-    [`postgres://someone:${password}@one,two/x`]: /several hosts|not a URL/,
+    [`postgres://someone:${password}@one,two/x`]: /several hosts/,
     [`postgres://someone:${password}@localhost/x?host=one,two`]: /several hosts/,
     [`postgres://someone:${password}@localhost/x?options=-c%20role=postgres`]: /not supported/,
     [`postgres://someone:${password}@localhost/x?hostaddr=203.0.113.1`]: /not supported/,
@@ -216,6 +216,8 @@ test('a ca that is missing or no certificate says which, and how to make it one'
   ]
   for (const [ca, says] of wrong) {
     await refuses(connecting({ url: remote, ca }), 'CONFIG', { says, hides })
+    // A parameter that is empty is none, as for libpq: the system's authorities decide.
+    if (ca === '') continue
     await refuses(connecting({ url: `${remote}?sslrootcert=${encodeURIComponent(ca)}` }), 'CONFIG', {
       says,
       hides,

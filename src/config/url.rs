@@ -35,12 +35,14 @@ impl Endpoint {
     }
 
     /// For people: the host, Supabase's reference of the project where the connection names one, and the database.
+    #[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "only the command line says where it works"))]
     pub(crate) fn title(&self) -> String {
         let project = self.project().map_or_else(String::new, |project| format!(", project {project}"));
         format!("{}{project}, database {}", self.place(), self.database)
     }
 
     /// Supabase's hosts carry the project's reference, and with its poolers the login does.
+    #[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "only the command line says where it works"))]
     pub(crate) fn project(&self) -> Option<&str> {
         let direct = self.host.strip_prefix("db.").and_then(|host| host.strip_suffix(".supabase.co"));
         let pooled = || {

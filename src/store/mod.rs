@@ -33,6 +33,10 @@ pub(crate) enum Protocol {
     Transactional,
 }
 
+/// What an answer needs on its way, besides a tenth of the time that is left. A tenth of a short time is less than a
+/// busy server or machine takes, and the caller would give up on a write just as the server gives up the lock.
+const ANSWER_MARGIN: Duration = Duration::from_millis(150);
+
 /// What every statement is sent with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Context<'a> {
@@ -47,7 +51,8 @@ impl Context<'_> {
     /// Shorter than the time that is left: the server gives up a lock before the caller gives up the server, so that
     /// the outcome of a write is known.
     fn lock_timeout(&self) -> String {
-        u64::try_from(self.time_left.as_millis() * 9 / 10).unwrap_or(u64::MAX).max(1).to_string()
+        let margin = (self.time_left / 10).max(ANSWER_MARGIN).min(self.time_left / 2);
+        u64::try_from((self.time_left - margin).as_millis()).unwrap_or(u64::MAX).max(1).to_string()
     }
 }
 

@@ -97,8 +97,19 @@ test('the demo shows every claim, and leaves nothing behind', async (t) => {
     assert.match(stdout, /sealed [\d,]+ secrets of 1,000 businesses/)
   })
 
-  await t.test('each attempt that must be refused shows what the database answered', () => {
-    const refused = stdout.split('\n').filter((line) => line.includes('✓ refused: '))
+  await t.test('each attempt that must be refused shows what was answered', () => {
+    const attempts = stdout.split('\n').filter((line) => line.includes('✓ refused: '))
+    // The client's own code, where the attempt went through the client: a login with a scope, in both directions.
+    const [coded, refused] = [true, false].map((wanted) =>
+      attempts.filter((line) => line.endsWith('(PERMISSION_DENIED)') === wanted),
+    )
+    assert.deepEqual(
+      coded.map((line) => line.trim()),
+      [
+        '✓ refused: it reads another consumer’s key (PERMISSION_DENIED)',
+        '✓ refused: it writes its own (PERMISSION_DENIED)',
+      ],
+    )
     assert.ok(refused.length >= 20, `${refused.length} attempts`)
     for (const line of refused) assert.match(line, /\((SQLSTATE 42501|0 rows)\)$/)
     for (const who of ['another tenant', 'anon', 'a signed-in user', 'the service’s login']) {

@@ -115,6 +115,8 @@ app_secrets.audit_log_id_seq
   privileges         -     -      -     -     -      -      -      -      -     -       -     all
 app_secrets.dropped_objects_id_seq
   privileges         -     -      -     -     -      -      -      -      -     -       -     all
+app_secrets.verifications_id_seq
+  privileges         -     -      -     -     -      -      -      -      -     -       -     all
 app_secrets.versions
   privileges         -     -      -     -     -      -      -      -      -     -       -     all
 
@@ -181,6 +183,7 @@ const functions = {
   'app_secrets.add_secret(text, text, name, boolean, text)': 'invoker',
   'app_secrets.all_business_ids()': 'definer',
   'app_secrets.backfill_batch(integer)': 'invoker',
+  'app_secrets.begin_rekey(uuid, bytea)': 'invoker',
   'app_secrets.businesses_after(uuid, integer)': 'invoker',
   'app_secrets.businesses_to_fill(integer)': 'invoker',
   'app_secrets.businesses_without_secrets()': 'definer',
@@ -191,8 +194,10 @@ const functions = {
   'app_secrets.checked_values(uuid, jsonb, text[])': 'invoker',
   'app_secrets.create_vault_row(uuid, text, text)': 'definer',
   'app_secrets.current_business_ids()': 'definer',
+  'app_secrets.end_rekey(text)': 'invoker',
   'app_secrets.fill_businesses(uuid[])': 'invoker',
   'app_secrets.forget_business(uuid)': 'definer',
+  'app_secrets.freeze_for_rekey()': 'invoker',
   'app_secrets.grant_scope(name, text[], boolean, boolean)': 'invoker',
   'app_secrets.is_administrator(name)': 'definer',
   'app_secrets.is_reference(text)': 'invoker',
@@ -205,6 +210,7 @@ const functions = {
   'app_secrets.lock_owner_row(uuid, boolean)': 'definer',
   'app_secrets.lock_row(uuid)': 'definer',
   'app_secrets.lock_tables(text, text)': 'invoker',
+  'app_secrets.lost_in_rekey()': 'invoker',
   'app_secrets.make_all()': 'invoker',
   'app_secrets.make_backfill()': 'invoker',
   'app_secrets.make_columns()': 'invoker',
@@ -214,6 +220,7 @@ const functions = {
   'app_secrets.make_sealing()': 'invoker',
   'app_secrets.make_sync()': 'invoker',
   'app_secrets.make_view()': 'invoker',
+  'app_secrets.make_writes()': 'invoker',
   'app_secrets.mark_reads(name, uuid[], text[], smallint[], timestamp without time zone)': 'definer',
   'app_secrets.mirror_row(uuid, jsonb, jsonb)': 'definer',
   'app_secrets.mirror_to_legacy()': 'definer',
@@ -225,6 +232,7 @@ const functions = {
   'app_secrets.notify_deleted()': 'definer',
   'app_secrets.notify_inserted()': 'definer',
   'app_secrets.notify_updated()': 'definer',
+  'app_secrets.orphans(uuid)': 'invoker',
   'app_secrets.owner_exists(uuid)': 'definer',
   'app_secrets.parse_timestamp(text, text)': 'invoker',
   'app_secrets.previous_value(uuid, text)': 'definer',
@@ -237,8 +245,11 @@ const functions = {
   'app_secrets.record_changes(uuid, text[], text[])': 'definer',
   'app_secrets.refuse_temporary_names()': 'invoker',
   'app_secrets.refuse_temporary_types()': 'invoker',
+  'app_secrets.remove_orphans(uuid)': 'invoker',
   'app_secrets.require_migration(integer)': 'invoker',
+  'app_secrets.require_not_frozen()': 'invoker',
   'app_secrets.require_root_key()': 'definer',
+  'app_secrets.require_sealed_alone()': 'invoker',
   'app_secrets.require_verified(uuid[])': 'invoker',
   'app_secrets.require_versions(uuid, jsonb)': 'definer',
   'app_secrets.retire_secret(text, boolean)': 'invoker',
@@ -247,10 +258,13 @@ const functions = {
   'app_secrets.revoke_scope(name, text[])': 'invoker',
   'app_secrets.scope_of_caller(boolean)': 'definer',
   'app_secrets.seal(uuid, text, text)': 'definer',
+  'app_secrets.seal_anew(uuid[], text[])': 'invoker',
   'app_secrets.seal_cell(uuid, text)': 'invoker',
   'app_secrets.seal_row()': 'definer',
+  'app_secrets.sealing_arguments()': 'invoker',
   'app_secrets.secret_names()': 'invoker',
   'app_secrets.shown_names()': 'definer',
+  'app_secrets.stale_objects()': 'invoker',
   'app_secrets.status_begin()': 'definer',
   'app_secrets.status_end()': 'definer',
   'app_secrets.status_write()': 'invoker',
@@ -259,7 +273,9 @@ const functions = {
   'app_secrets.sync_wanted()': 'invoker',
   'app_secrets.trim(interval)': 'invoker',
   'app_secrets.unusual_access()': 'invoker',
+  'app_secrets.values_to_wrap(uuid, integer)': 'invoker',
   'app_secrets.verify_legacy(uuid[], uuid, uuid)': 'invoker',
+  'app_secrets.view_columns()': 'invoker',
   'app_secrets.write_cells(uuid, jsonb)': 'definer',
   'app_secrets.write_checked(uuid, jsonb)': 'definer',
   'app_secrets.write_legacy(uuid, jsonb)': 'definer',
@@ -288,10 +304,13 @@ export const privateTables = {
   'app_secrets.dropped_objects': 'definition',
   'app_secrets.leases': 'token',
   'app_secrets.migrations': 'checksum',
+  'app_secrets.rekey': 'outcome',
+  'app_secrets.rekey_wraps': 'wrap',
   'app_secrets.scopes': 'may_read',
   'app_secrets.secret_versions': 'updated_by',
   'app_secrets.settings': 'access_column',
   'app_secrets.vault_rows': 'business_id',
+  'app_secrets.verifications': 'login',
 }
 
 /** [table, policy, command, role]: nobody else's, and no other. `*` is all commands. */

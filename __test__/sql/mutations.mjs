@@ -184,6 +184,7 @@ const widenable = [
   ...Object.keys(functions).map((name) => ['function', name, ['execute']]),
   ['sequence', 'app_secrets.audit_log_id_seq', ['usage', 'select', 'update']],
   ['sequence', 'app_secrets.dropped_objects_id_seq', ['usage', 'select', 'update']],
+  ['sequence', 'app_secrets.verifications_id_seq', ['usage', 'select', 'update']],
   ['sequence', 'app_secrets.versions', ['usage', 'select', 'update']],
   ['schema', 'app_secrets', ['usage', 'create']],
 ]

@@ -41,7 +41,9 @@ test('npm run app prints where it is and who may sign in; Ctrl-C leaves nothing'
       output += text
     })
   }
-  await until(() => output.includes('Ctrl-C ends everything') || child.exitCode !== null, 'the app')
+  // It starts a server, migrates it and bundles the pages, which a busy machine takes its time for.
+  const isUp = () => output.includes('Ctrl-C ends everything') || child.exitCode !== null
+  await until(isUp, 'the app', 180)
   assert.match(output, /ana@teahouse\.example +\S+ +owns two businesses/)
   assert.match(output, /ben@bicycles\.example +\S+ +has just begun/)
   const addresses = output.match(/http:\/\/127\.0\.0\.1:\d+/g)

@@ -2,13 +2,13 @@
 
 import { setTimeout as delay } from 'node:timers/promises'
 
-/** Waits until `condition()` gives something truthy, and gives that. */
-export async function until(condition, what = 'the condition') {
-  for (const deadline = Date.now() + 30_000; Date.now() < deadline; await delay(10)) {
+/** Waits until `condition()` gives something truthy, and gives that. After `seconds` it is called hanging. */
+export async function until(condition, what = 'the condition', seconds = 30) {
+  for (const deadline = Date.now() + seconds * 1000; Date.now() < deadline; await delay(10)) {
     const result = await condition()
     if (result) return result
   }
-  throw new Error(`${what} did not come about in 30 s`)
+  throw new Error(`${what} did not come about in ${seconds} s`)
 }
 
 /** Waits until a backend waits for a lock. */

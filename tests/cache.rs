@@ -100,7 +100,7 @@ async fn seen(clients: &[&Client], business: Uuid, expected: Option<&str>) {
 async fn where_nothing_is_heard_the_ttl_rules() {
     let proxy = Proxy::to(&service_url()).await;
     proxy.pool_transactions();
-    let short = CacheOptions { ttl_ms: Some(200), ..CacheOptions::default() };
+    let short = CacheOptions { ttl_ms: Some(5000), ..CacheOptions::default() };
     let client = client(Options { url: Some(proxy.url()), cache: Some(short), ..patient() });
     let mut admin = admin().await;
     let business = new_business(&mut admin).await;

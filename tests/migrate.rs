@@ -180,7 +180,7 @@ async fn a_lock_that_others_keep_is_given_up_with_their_names() {
     other.execute("set application_name = 'maya'").await.unwrap();
     other.execute(sqlx::raw_sql("begin; lock table public.businesses in row exclusive mode")).await.unwrap();
     let (control, _stopper, heard) = listening();
-    let options = MigrateOptions { lock_wait: Duration::from_secs(2), ..MigrateOptions::default() };
+    let options = MigrateOptions { lock_wait: Duration::from_secs(8), ..MigrateOptions::default() };
     let error = database.admin().migrate(&options, &control).await.unwrap_err();
     assert_eq!(error.code(), Code::LockTimeout);
     assert!(error.to_string().contains("maya, idle in transaction since"), "{error}");

@@ -99,7 +99,7 @@ test('process.exit with work pending ends at once with its own code, at whatever
   for (const moment of moments) {
     const ended = await runScript(
       `const exit = () => process.exit(7)
-       addon.connect().then((client) => {
+       addon.connect({ timeoutMs: 60_000 }).then((client) => {
          for (let i = 0; i < 200; i++) {
            addon.get(process.env.ID, 'grok_api_key')
            client.set(process.env.ID, 'claude_api_key', 'x' + i)
@@ -107,7 +107,7 @@ test('process.exit with work pending ends at once with its own code, at whatever
          }
          ${moment}
        })`,
-      { env },
+      { env, limit: 90_000 },
     )
     assertEnded(ended, 7)
     assert.equal(ended.stderr, '')

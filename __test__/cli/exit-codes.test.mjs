@@ -87,7 +87,7 @@ test('3: a lock that others keep, who are named without their query', async (t) 
     const { stderr } = await cliEnds(3, db, args)
     assert.match(
       stderr,
-      /error: gave up on a lock: 002_expand_business_secrets\.sql was held up for \d s by pid \d+/,
+      /error: gave up on a lock: 002_expand_business_secrets\.sql was held up for \d+ s by pid \d+/,
     )
     assert.match(stderr, /\(postgres, maya, idle in transaction since /)
     assert.doesNotMatch(stderr, /sk-marker/)
@@ -98,7 +98,7 @@ test('3: a lock that others keep, who are named without their query', async (t) 
   await cliEnds(0, db, ['migrate', '--to', '2'])
   await other.query('begin; select from public.businesses for update')
   const { stderr } = await cliEnds(3, db, ['migrate', '--lock-wait', '1'])
-  assert.match(stderr, /the backfill was held up for \d s by pid \d+ \(postgres, maya, idle in transaction/)
+  assert.match(stderr, /the backfill was held up for \d+ s by pid \d+ \(postgres, maya, idle in transaction/)
   await other.query('rollback')
 
   // Dropping, and rewriting.

@@ -25,7 +25,7 @@ before(async () => {
   database = await startDatabase()
   url = database.service
   businesses = await database.addBusinesses(500)
-  const secrets = await connect({ url })
+  const secrets = await connect({ url, timeoutMs: 120_000 })
   await Promise.all(businesses.map((id) => secrets.set(id, 'gemini_api_key', `gemini of ${id}`)))
   await secrets.close()
 })

@@ -105,7 +105,10 @@ function sbom(all) {
     name: one.name,
     version: one.version,
     ...(one.description && { description: one.description }),
-    ...(one.checksum && { hashes: [{ alg: 'SHA-256', content: one.checksum }] }),
+    // What Cargo.toml patches comes from this repository: no registry vouches for it.
+    ...(one.checksum
+      ? { hashes: [{ alg: 'SHA-256', content: one.checksum }] }
+      : { pedigree: { notes: `Patched: built from vendor/${one.name} of this package's repository.` } }),
     ...(one.license && { licenses: [{ expression: one.license }] }),
     purl: purl(one),
     ...(one.repository && { externalReferences: [{ type: 'vcs', url: one.repository }] }),

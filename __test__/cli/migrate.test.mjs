@@ -177,12 +177,12 @@ test('--reapply puts back what was changed or dropped of ours, before 005 and af
   await db.query('drop function public.list_business_secrets(uuid)')
   assert.equal((await cliJson(db, ['status'])).next, 'migrate --reapply')
   assert.deepEqual((await cliJson(db, ['migrate'])).applied, [])
-  assert.deepEqual((await cliJson(db, ['migrate', '--reapply'])).applied, [2, 3, 4])
+  assert.deepEqual((await cliJson(db, ['migrate', '--reapply'])).applied, [2, 4, 3])
   assert.equal((await cliJson(db, ['status'])).pending, false)
 
   await cliEnds(0, db, ['migrate', '--drop-legacy', '--yes-drop-plaintext', db.name])
   await db.query("update app_secrets.migrations set checksum = 'other'")
-  assert.deepEqual((await cliJson(db, ['migrate', '--reapply'])).applied, [2, 3, 4, 5])
+  assert.deepEqual((await cliJson(db, ['migrate', '--reapply'])).applied, [2, 4, 5, 3])
   assert.equal((await cliJson(db, ['status'])).files.filter(({ state }) => state !== 'applied').length, 0)
   await assertIntact(db)
   const [{ columns }] = await db.query(
@@ -265,7 +265,7 @@ async function backfillHasBegun(db) {
     const [{ relation }] = await db.query("select to_regclass('app_secrets.backfill_progress') as relation")
     if (!relation) return false
     const rows = await db.query(
-      "select rows_done::int from app_secrets.backfill_progress where phase = 'businesses' and rows_done > 0",
+      "select rows_done::int from app_secrets.backfill_progress where phase = 'fill' and rows_done > 0",
     )
     return rows.length
   }, 'the first batch')

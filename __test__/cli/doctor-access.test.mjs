@@ -42,9 +42,14 @@ breaks('access.functions', 'fail', /app_secrets\.seal is altered/, async functio
 breaks('access.functions', 'fail', /get_business_secrets has another owner/, async function anotherOwner(db) {
   await db.query(`alter function ${get} owner to supabase_admin`, [], superuser)
 })
-breaks('access.functions', 'fail', /get_business_secrets has another search_path/, async function anotherSearchPath(db) {
-  await db.query(`alter function ${get} set search_path = public`)
-})
+breaks(
+  'access.functions',
+  'fail',
+  /get_business_secrets has another search_path/,
+  async function anotherSearchPath(db) {
+    await db.query(`alter function ${get} set search_path = public`)
+  },
+)
 breaks(
   'access.functions',
   'fail',

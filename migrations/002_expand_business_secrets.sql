@@ -2254,6 +2254,7 @@ create or replace function app_secrets.make_view() returns void
 as $$
 declare
     v_columns constant text := app_secrets.view_columns();
+    v_attempts constant integer := greatest(1, coalesce(nullif(current_setting('app_secrets.lock_attempts', true), '')::integer, 100));
     v_stands boolean;
 begin
     -- Replacing it waits for its readers and holds up new ones, so it is left alone where nothing differs.
@@ -2267,7 +2268,7 @@ begin
     if v_stands then
         return;
     end if;
-    for v_attempt in 1 .. 100 loop
+    for v_attempt in 1 .. v_attempts loop
         begin
             execute format(
                 E'create or replace view public.decrypted_business_secrets with (security_invoker = true, security_barrier = true) as\n'
@@ -2275,7 +2276,7 @@ begin
             comment on view public.decrypted_business_secrets is 'app-secrets: the rows of business_secrets in clear';
             exit;
         exception when lock_not_available then
-            if v_attempt = 100 then
+            if v_attempt = v_attempts then
                 raise;
             end if;
             perform pg_sleep(0.05);
@@ -2507,8 +2508,10 @@ create or replace function app_secrets.lock_tables(p_owner_mode text, p_mode tex
 as $$
 declare
     v_owner constant text := (select s.owner_table from app_secrets.settings s);
+    -- A migrator that tries again by itself, and tells meanwhile who holds it up, asks for fewer.
+    v_attempts constant integer := greatest(1, coalesce(nullif(current_setting('app_secrets.lock_attempts', true), '')::integer, 100));
 begin
-    for v_attempt in 1 .. 100 loop
+    for v_attempt in 1 .. v_attempts loop
         begin
             if p_owner_mode is not null then
                 execute format('lock table %s in %s mode', v_owner, p_owner_mode);
@@ -2516,7 +2519,7 @@ begin
             execute format('lock table public.business_secrets in %s mode', p_mode);
             return;
         exception when lock_not_available then
-            if v_attempt = 100 then
+            if v_attempt = v_attempts then
                 raise;
             end if;
             perform pg_sleep(0.05);

@@ -431,7 +431,10 @@ begin
         where d.classid = 'pg_statistic_ext'::regclass
         union all
         -- Views, policies, triggers `of` the column, generated columns, functions with a parsed body.
-        select 'blocks', split_part(pg_describe_object(d.classid, d.objid, 0), ' ', 1),
+        select 'blocks',
+            case (select c.relkind from pg_rewrite r join pg_class c on c.oid = r.ev_class where d.classid = 'pg_rewrite'::regclass and r.oid = d.objid)
+                when 'v' then 'view' when 'm' then 'materialized view'
+                else split_part(pg_describe_object(d.classid, d.objid, 0), ' ', 1) end,
             case when d.classid = 'pg_rewrite'::regclass then (select r.ev_class::regclass::text from pg_rewrite r where r.oid = d.objid)
             else pg_describe_object(d.classid, d.objid, 0) end, d.attname::name, null
         from dependents d

@@ -204,6 +204,7 @@ struct Pending {
 }
 
 /// Every file that only adds, whatever its number, that is not recorded; and 003 once more for names that came later.
+/// Sent again, what takes something away is among them only where it took it already.
 fn pending(
     applied: &[Applied],
     catalogue: Option<&Catalogue>,
@@ -218,9 +219,13 @@ fn pending(
         .flat_map(|catalogue| catalogue.names.iter().filter(|name| name.is_due()))
         .map(|name| name.name.clone())
         .collect();
+    // Where no plaintext column is left, 005 drops nothing, and puts back its functions.
+    let is_dropped = catalogue.is_some_and(|catalogue| catalogue.synced().next().is_none());
     let is_wanted = |file: &&File| {
-        !file.is_contracting()
-            && file.version <= options.to
+        if file.is_contracting() {
+            return options.reapply && is_dropped && has(file.version) && options.to >= File::last_expanding();
+        }
+        file.version <= options.to
             && (!has(file.version) || options.reapply || (file.version == FILL && !due.is_empty()))
     };
     let mut files: Vec<&'static File> = FILES.iter().filter(is_wanted).collect();
@@ -325,7 +330,8 @@ mod tests {
     #[test]
     fn sent_again_the_rights_are_closed_before_anything_is_proven() {
         let options = MigrateOptions { reapply: true, ..MigrateOptions::default() };
-        assert_eq!(versions(&[2, 3, 4, 5], Some("dropped"), &options), [2, 4, 3]);
+        assert_eq!(versions(&[2, 3, 4, 5], Some("dropped"), &options), [2, 4, 5, 3]);
+        assert_eq!(versions(&[2, 3, 4, 5], Some("filled"), &options), [2, 4, 3]);
         assert_eq!(versions(&[], None, &options), [2, 3, 4]);
     }
 

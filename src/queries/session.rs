@@ -10,13 +10,15 @@ use crate::store::{self, ConnectFault, connect_options};
 
 /// What the role or the database may have set and a migration cannot live with. A statement and a transaction may take
 /// as long as they have to, and the session that watches is idle most of the time; a lock may not be waited for long,
-/// since others queue behind who waits for one. With `row_security` off, a statement that a policy would hide rows from
+/// since others queue behind who waits for one; our functions, which let go and try again, are to come back after a
+/// second too, so that it can be told who holds them up. With `row_security` off, a statement that a policy would hide rows from
 /// fails instead of seeing fewer of them.
 const SETTINGS: &str = "
     select /* app-secrets */ pg_catalog.set_config('statement_timeout', '0', false),
         pg_catalog.set_config('idle_in_transaction_session_timeout', '0', false),
         pg_catalog.set_config('idle_session_timeout', '0', false),
         pg_catalog.set_config('lock_timeout', '900ms', false),
+        pg_catalog.set_config('app_secrets.lock_attempts', '4', false),
         pg_catalog.set_config('default_transaction_isolation', 'read committed', false),
         pg_catalog.set_config('default_transaction_read_only', 'off', false),
         pg_catalog.set_config('default_transaction_deferrable', 'off', false),

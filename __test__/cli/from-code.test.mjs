@@ -76,7 +76,7 @@ test('what it refuses has a code', async (t) => {
     says: /unknown property/,
   })
   await refuses(() => addon.migrate({ url }, 'loud'), 'INVALID_ARGUMENT', {
-    says: /onProgress must be a function/,
+    says: /callback must be a function/,
   })
   await refuses(
     () => addon.status({ url: 'postgres://a:b@db.example.com/app?sslmode=disable' }),

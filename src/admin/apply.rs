@@ -223,7 +223,10 @@ fn pending(
     let is_dropped = catalogue.is_some_and(|catalogue| catalogue.synced().next().is_none());
     let is_wanted = |file: &&File| {
         if file.is_contracting() {
-            return options.reapply && is_dropped && has(file.version) && options.to >= File::last_expanding();
+            return options.reapply
+                && is_dropped
+                && has(file.version)
+                && options.to >= File::last_expanding();
         }
         file.version <= options.to
             && (!has(file.version) || options.reapply || (file.version == FILL && !due.is_empty()))

@@ -169,9 +169,10 @@ impl Admin {
         let applied = ledger::applied(connection).await?;
         refuse_newer(&applied)?;
         let catalogue = catalogue::read(connection).await?.unwrap_or_default();
-        let dependents = match applied.iter().any(|entry| entry.version == FILL) {
-            true => dependents::read(connection).await?,
-            false => Vec::new(),
+        let dependents = if applied.iter().any(|entry| entry.version == FILL) {
+            dependents::read(connection).await?
+        } else {
+            Vec::new()
         };
         let database = ledger::database(connection).await?;
         Ok(DropPlan {

@@ -101,7 +101,7 @@ impl Admin {
         let mut connection = self.look().await?;
         require_applied(&mut connection, 4).await?;
         let found = logins::removable(&mut connection, login).await?;
-        if !found.is_member && !(found.has_scope && !found.exists) {
+        if !found.is_member && (!found.has_scope || found.exists) {
             let others = logins::all(&mut connection).await?;
             let names: Vec<&str> =
                 others.iter().filter(|one| one.exists).map(|one| one.login.as_str()).collect();

@@ -70,13 +70,12 @@ impl Admin {
     ) -> Result<(), Halt> {
         let mut session = self.begin(control).await?;
         let before = rekey::under_way(session.connection()).await?;
-        let key = match &before {
-            Some(before) => known(WrappingKey::read(file)?, before)?,
-            None => {
-                // Before a file is made.
-                rekey::require_root_key(session.connection()).await?;
-                WrappingKey::read_or_make(file)?
-            }
+        let key = if let Some(before) = &before {
+            known(WrappingKey::read(file)?, before)?
+        } else {
+            // Before a file is made.
+            rekey::require_root_key(session.connection()).await?;
+            WrappingKey::read_or_make(file)?
         };
         rekey::begin(session.connection(), key.id, &key.proof()?).await?;
         wrap_all(&mut session, &key, control).await?;

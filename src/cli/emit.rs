@@ -85,7 +85,7 @@ fn read(dir: &Path) -> Result<Vec<(String, String)>> {
     for entry in std::fs::read_dir(dir).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".sql") {
+        if Path::new(&name).extension().is_some_and(|extension| extension == "sql") {
             // Others' files count by their digits alone.
             let text = if name.contains("_app_secrets_") {
                 std::fs::read_to_string(entry.path()).map_err(unreadable)?

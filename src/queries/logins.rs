@@ -93,6 +93,7 @@ pub struct Login {
 
 /// What stands in the way of removing a login.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is independent of the others")]
 pub(crate) struct Removable {
     pub(crate) exists: bool,
     pub(crate) is_member: bool,

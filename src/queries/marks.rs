@@ -17,7 +17,7 @@ const BUSINESS: &str = "select app_secrets.owner_exists($1)";
 /// One login's reads of one secret on one day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
-    /// The login, or the role that PostgREST acted as.
+    /// The login, or the role that `PostgREST` acted as.
     pub login: String,
     /// Which secret.
     pub name: String,

@@ -52,7 +52,10 @@ impl Context<'_> {
     /// the outcome of a write is known.
     fn lock_timeout(&self) -> String {
         let margin = (self.time_left / 10).max(ANSWER_MARGIN).min(self.time_left / 2);
-        u64::try_from((self.time_left - margin).as_millis()).unwrap_or(u64::MAX).max(1).to_string()
+        u64::try_from(self.time_left.saturating_sub(margin).as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1)
+            .to_string()
     }
 }
 

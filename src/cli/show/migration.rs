@@ -222,7 +222,7 @@ fn obstacles(obstacles: &[Obstacle]) -> Vec<String> {
         };
         let mut lines = format!("{kind}: {}", printable(&obstacle.sentence()));
         if let Some(fix) = &obstacle.fix {
-            lines.push_str(&format!("\n  fix: {};", printable(fix)));
+            lines.extend(["\n  fix: ", &printable(fix), ";"]);
         }
         lines
     };

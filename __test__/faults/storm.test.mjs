@@ -66,6 +66,10 @@ test(`${CALLS} calls under ${FAULTS} faults: no wrong value, no other tenant's, 
     ledger.heard(business, await recovered(() => clients[0].list(business)))
   }
   await Promise.all(clients.map((client) => client.close()))
+  const { rows } = await cluster.sql(
+    'select business_id, name, version::integer from app_secrets.audit_log order by id',
+  )
+  ledger.audited(rows)
   for (const [what, times] of [...counts].sort()) t.diagnostic(`${what}: ${times}`)
   assert.ok(counts.get('get ok') > CALLS / 10, 'hardly anything succeeded: the storm proves nothing')
 })

@@ -26,9 +26,8 @@ const SETTINGS: &str = "
 
 /// Those that older servers do not have. A statement of its own: the timeout of a statement has to be off before it.
 const NEWER_SETTINGS: &str = "
-    select /* app-secrets */ pg_catalog.set_config(s.name, '0', false)
-    from pg_catalog.pg_settings s
-    where s.name = 'transaction_timeout'";
+    select /* app-secrets */ pg_catalog.set_config('transaction_timeout', '0', false)
+    where pg_catalog.current_setting('transaction_timeout', true) is not null";
 
 /// Where the server can: a backend whose client was killed ends soon, and with it the migrator's lock.
 const NOTICE_LOST_CLIENT: &str = "set client_connection_check_interval = '2s'";

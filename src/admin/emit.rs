@@ -47,14 +47,21 @@ pub fn missing(
     }
     if let Some(catalogue) = catalogue {
         let listed: Vec<String> = names(catalogue).iter().map(|secret| word(secret, "name")).collect();
-        // The default catalogue stands in 002 itself.
+        // The default catalogue stands in 002 itself, unless the folder's 002 was made with another.
+        let has_own = emitted
+            .iter()
+            .map(|file| (&file.name, &file.text))
+            .chain(there.iter().map(|(name, text)| (name, text)))
+            .any(|(name, text)| {
+                name.ends_with(&suffix(&FILES[0])) && text.lines().any(|line| line.starts_with(ADDS))
+            });
         let known = |name: &String| {
             let last = |list: &[String]| list.iter().filter(|one| *one == name).count();
             last(&added) > last(&retired)
                 || (last(&added) == 0
                     && last(&retired) == 0
                     && FILES[0].sql.contains(&format!("'{name}', '"))
-                    && added.is_empty())
+                    && !has_own)
         };
         let new: Vec<&Value> =
             names(catalogue).iter().filter(|secret| !known(&word(secret, "name"))).collect();
@@ -216,5 +223,18 @@ mod tests {
         let contract = missing(&there, Some(&catalogue(&["a_key", "b_key"])), true, now);
         assert_eq!(contract.len(), 1);
         assert!(contract[0].name.ends_with("_app_secrets_005_drop_columns.sql"));
+    }
+
+    #[test]
+    fn the_default_names_stay_known_when_one_is_added() {
+        let now = Timestamp(1_800_000_000_000);
+        let mut there: Vec<(String, String)> =
+            missing(&[], None, false, now).into_iter().map(|one| (one.name, one.text)).collect();
+        let whole = catalogue(&["gemini_api_key", "stripe_secret_key"]);
+        let more = missing(&there, Some(&whole), false, now);
+        assert_eq!(more.len(), 1);
+        assert!(!more[0].text.contains("gemini_api_key"), "{}", more[0].text);
+        there.extend(more.into_iter().map(|one| (one.name, one.text)));
+        assert!(missing(&there, Some(&whole), false, now).is_empty());
     }
 }

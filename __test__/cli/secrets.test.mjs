@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { cliEnds, cliJson, startCli } from '../support/cli.mjs'
 import { freshDatabase } from '../support/cluster.mjs'
-import { addBusiness, clear, history, set } from '../support/secrets.mjs'
+import { addBusiness, clear, history, rawVersions, set } from '../support/secrets.mjs'
 
 const value = 'xai-marker-0123456789-tail'
 
@@ -119,6 +119,7 @@ test('a .env file is shown masked, and written all or nothing', async (t) => {
   const db = await freshDatabase(t, 17)
   const id = await addBusiness(db)
   await set(db, id, { claude_api_key: 'sk-ant-before-1234' })
+  const before = await rawVersions(db, id)
   const file = temporaryFile(
     t,
     '.env',
@@ -133,7 +134,9 @@ test('a .env file is shown masked, and written all or nothing', async (t) => {
   assert.deepEqual(await clear(db, id), { claude_api_key: 'sk-ant-before-1234' })
 
   const { versions } = await cliJson(db, ['import', file, '--business', id, '--yes'])
-  assert.deepEqual(versions, { grok_api_key: 1, claude_api_key: 2 })
+  const stored = await rawVersions(db, id)
+  assert.deepEqual(versions, { grok_api_key: stored.grok_api_key, claude_api_key: stored.claude_api_key })
+  assert.ok(versions.claude_api_key > before.claude_api_key)
   assert.deepEqual(await clear(db, id), { grok_api_key: value, claude_api_key: 'sk-ant-$after-5678' })
 
   const bad = `XAI_API_KEY=new-one\nANTHROPIC_API_KEY=${'x'.repeat(70_000)}\n`
@@ -153,20 +156,22 @@ test('history says who, through what, and never what', async (t) => {
   ])
   const { changes } = await cliJson(db, ['history', id])
   assert.deepEqual(
-    changes.map(({ name, action, version, origin, login, actor }) => [
-      name,
-      action,
-      version,
-      origin,
-      login,
-      actor,
-    ]),
+    changes.map(({ name, action, origin, login, actor }) => [name, action, origin, login, actor]),
     [
-      ['grok_api_key', 'clear', 2, 'sealed', 'app_service', 'ada'],
-      ['grok_api_key', 'set', 1, 'sealed', 'app_service', 'ada'],
-      ['gemini_api_key', 'set', 1, 'legacy', 'postgres', null],
+      ['grok_api_key', 'clear', 'sealed', 'app_service', 'ada'],
+      ['grok_api_key', 'set', 'sealed', 'app_service', 'ada'],
+      ['gemini_api_key', 'set', 'legacy', 'postgres', null],
     ],
   )
+  const audited = await db.query(
+    'select version::integer from app_secrets.audit_log where business_id = $1 order by id desc',
+    [id],
+  )
+  assert.deepEqual(
+    changes.map(({ version }) => version),
+    audited.map(({ version }) => version),
+  )
+  assert.ok(changes[0].version > changes[1].version)
   assert.equal((await cliJson(db, ['history', '--limit', '1'])).changes.length, 1)
   assert.equal((await cliJson(db, ['history', '--name', 'gemini_api_key'])).changes.length, 1)
   assert.doesNotMatch(JSON.stringify(changes), /marker/)

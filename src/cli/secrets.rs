@@ -35,11 +35,11 @@ impl Context<'_> {
 
     pub(super) async fn get(&mut self, business: &str, name: &str, reveal: bool) -> Result<Exit> {
         let business = value::business_id(business)?;
-        let name: SecretName = name.parse()?;
         if reveal && self.is_json {
             return Err(Error::Refused("--json never holds a value: leave it out with --reveal".into()));
         }
         let client = self.client()?;
+        let name = client.secret_name(name).await?;
         if !reveal {
             let listed = client.list(business).await?;
             if let Some(secret) = listed.iter().find(|secret| secret.name == name) {
@@ -69,7 +69,7 @@ impl Context<'_> {
             ));
         }
         let business = value::business_id(&arguments.business)?;
-        let name: SecretName = arguments.name.parse()?;
+        let name = self.client()?.secret_name(&arguments.name).await?;
         let text = match &arguments.file {
             Some(path) => {
                 let file = std::fs::File::open(path).map_err(|error| unreadable("the file", &error))?;
@@ -92,9 +92,10 @@ impl Context<'_> {
         expected: Option<i64>,
         purge: bool,
     ) -> Result<Exit> {
-        let name: SecretName = name.parse()?;
+        let business = value::business_id(business)?;
+        let name = self.client()?.secret_name(name).await?;
         let options = terms::options(name, &Terms::default(), purge)?;
-        self.write(value::business_id(business)?, name, None, expected, options).await
+        self.write(business, name, None, expected, options).await
     }
 
     async fn write(

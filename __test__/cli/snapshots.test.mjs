@@ -31,8 +31,17 @@ test('help, for everything', async () => {
     'get',
     'set',
     'unset',
+    'undo',
     'import',
+    'run',
     'history',
+    'names',
+    'types',
+    'init',
+    'login',
+    'access',
+    'emit',
+    'rekey',
     'completions',
   ]
   await shows('help', null, [['--help'], ['-h'], [], ...commands.map((command) => [command, '--help'])])

@@ -464,7 +464,7 @@ begin
             where pg_is_in_recovery()
             union all
             select 'refuse', 'read_only', case when s.setrole = 0 then 'database ' || current_database() else 'role ' || current_user end,
-                s.name || ' = ' || s.value, s.name || case s.name when 'default_transaction_read_only' then ' = off' else ' = origin' end,
+                s.name || ' = ' || s.value, s.name || ' = origin',
                 case
                     when s.setrole = 0 and s.setdatabase = 0 then format('alter role all reset %s', s.name)
                     when s.setrole = 0 then format('alter database %I reset %s', current_database(), s.name)
@@ -472,16 +472,21 @@ begin
                     else format('alter role %I in database %I reset %s', current_user, current_database(), s.name)
                 end
             from role_settings s
-            where (s.name = 'default_transaction_read_only' and lower(s.value) in ('on', 'true', 'yes', '1', 't', 'y'))
-                or (s.name = 'session_replication_role' and lower(s.value) = 'replica')
+            where s.name = 'session_replication_role' and lower(s.value) = 'replica'
             union all
             select 'note', 'role_setting', case when s.setrole = 0 then 'database ' || current_database() else 'role ' || current_user end,
                 s.name || ' = ' || s.value,
-                'app-secrets sets its own for its sessions; with psql, set ' || s.name || ' = 0 first where a run may take longer', null
+                'app-secrets sets its own for its sessions; with psql, ' || case s.name
+                    when 'default_transaction_read_only' then 'set ' || s.name || ' = off first'
+                    when 'standard_conforming_strings' then 'set ' || s.name || ' = on first'
+                    else 'set ' || s.name || ' = 0 first where a run may take longer' end, null
             from role_settings s
-            where s.name in (
-                'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')
-                and s.value !~ '^0'
+            where case s.name
+                when 'default_transaction_read_only' then lower(s.value) ~ '^(on|t|tr|tru|true|y|ye|yes|1)$'
+                when 'standard_conforming_strings' then lower(s.value) ~ '^(of|off|f|fa|fal|fals|false|n|no|0)$'
+                else s.name in (
+                    'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')
+                    and s.value !~ '^0' end
             union all
             select 'warn', 'prepared_transactions', 'database ' || current_database(),
                 count(*) || ' prepared transactions, the oldest of ' || min(x.prepared)::text,

@@ -38,7 +38,7 @@ breaks('connection.clock', 'warn', /3[56]\d\d s ahead of/, async function anHour
   )
 })
 
-test('login.admin: a superuser', async (t) => {
+test('login.admin: a superuser, and a login that may not look', async (t) => {
   const db = await freshDatabase(t, 17)
   await finds(
     { admin: db.superuser, service: db.service },
@@ -46,6 +46,9 @@ test('login.admin: a superuser', async (t) => {
     'warn',
     /supabase_admin is a superuser/,
   )
+  const checks = await examine({ admin: db.service, service: db.service })
+  assert.equal(checks['login.admin'].level, 'fail')
+  assert.match(checks['login.admin'].found, /no other check was made/)
 })
 
 test('login.service: too mighty, too weak, in other roles, not given, or deaf', async (t) => {

@@ -33,6 +33,7 @@ test('a deployment migrates, hears how it goes, and finds it done the next time'
   assert.equal((await addon.verify({ url: db.admin })).verified, true)
   const status = await addon.status({ url: db.admin })
   assert.equal(status.pending, false)
+  await refuses(() => addon.status({ url: db.service }), 'PERMISSION_DENIED')
   assert.deepEqual(
     status.files.map(({ version, state, appliedAt }) => [version, state, appliedAt instanceof Date]),
     [

@@ -34,6 +34,13 @@ for (const major of majors) {
     const log = readFileSync((await cluster(major)).logFile, 'utf8')
     assert.equal(log.includes(password), false)
 
+    const own = { ...db, service: url }
+    for (const reveal of [[], ['--reveal']]) {
+      const { stderr } = await cliEnds(1, own, ['get', id, 'gemini_api_key', ...reveal])
+      assert.match(stderr, /may not do that with this secret/)
+    }
+    assert.match((await cliEnds(0, own, ['get', id, 'kling_access_key', '--reveal'])).stdout, /^ak-marker/)
+
     const client = new pg.Client({ connectionString: url })
     client.on('error', () => {})
     await client.connect()

@@ -46,13 +46,6 @@ export const platformKinds = [
         object: 'role postgres',
       },
       {
-        what: 'sessions that are read-only',
-        sql: 'alter role postgres set default_transaction_read_only = on',
-        after: 'alter role postgres reset default_transaction_read_only',
-        code: 'read_only',
-        object: 'role postgres',
-      },
-      {
         what: 'sessions that skip triggers',
         sql: `do $x$ begin execute format('alter role postgres in database %I set session_replication_role = replica', current_database()); end $x$`,
         after: `do $x$ begin execute format('alter role postgres in database %I reset session_replication_role', current_database()); end $x$`,

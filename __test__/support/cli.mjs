@@ -76,6 +76,7 @@ function normalised(text, names) {
     .replace(/\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}Z/g, 'YYYY-MM-DD HH:MM:SSZ')
     .replace(/\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?Z/g, 'YYYY-MM-DDTHH:MM:SSZ')
     .replace(/127\.0\.0\.1:\d+, database \S+/g, 'HOST:PORT, database DATABASE')
+    .replace(/127\.0\.0\.1:\d+/g, 'HOST:PORT')
     .replace(/pid \d+/g, 'pid N')
     .replace(/\d+ functions, as/g, 'N functions, as')
     .replace(/ +\d+(\.\d+)? [kMG]?B\b/g, ' N kB')

@@ -16,7 +16,7 @@ use super::{Context, envfile};
 use crate::catalogue::SecretName;
 use crate::client::Client;
 use crate::error::{Error, Result};
-use crate::value;
+use crate::{store, value};
 
 /// What is read of stdin or a file: more than any value or .env file of ours can have.
 const MOST: u64 = 4 * 1024 * 1024;
@@ -42,9 +42,10 @@ impl Context<'_> {
         let name = client.secret_name(name).await?;
         if !reveal {
             let listed = client.list(business).await?;
-            if let Some(secret) = listed.iter().find(|secret| secret.name == name) {
-                self.show(|| secrets::masked(secret), || json::got(secret));
-            }
+            let Some(secret) = listed.iter().find(|secret| secret.name == name) else {
+                return Err(store::permission_denied_for_secret());
+            };
+            self.show(|| secrets::masked(secret), || json::got(secret));
             return Ok(Exit::Ok);
         }
         let Some(value) = client.get(business, name).await? else {

@@ -83,16 +83,23 @@ fn now() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
+const ADMIN: &str = "The migrations change the table whose rows own secrets, which only its owner may; a superuser's \
+                     mistakes have no fence.";
+
+/// This login may not even read the catalogue, so that nothing else can be judged.
+pub(super) fn may_not_look(report: &mut Report, login: &str) {
+    let verdict = Verdict::fail(
+        format!("{login} may not read the catalogue of secrets; no other check was made"),
+        "connect as the owner of the table whose rows own secrets: `postgres` on Supabase",
+    );
+    report.add("login.admin", ADMIN, Ok(verdict));
+}
+
 /// Looks at this very login, and says whether it may look at the rest.
 pub(super) async fn admin(report: &mut Report, connection: &mut PgConnection, owner_table: &str) -> bool {
     let login = access::login(connection, owner_table).await;
     let may_look = login.as_ref().is_ok_and(|login| login.may_migrate);
-    report.add(
-        "login.admin",
-        "The migrations change the table whose rows own secrets, which only its owner may; a superuser's mistakes have no \
-         fence.",
-        login.map(|login| judge_admin(&login, owner_table)).map_err(Into::into),
-    );
+    report.add("login.admin", ADMIN, login.map(|login| judge_admin(&login, owner_table)).map_err(Into::into));
     may_look
 }
 

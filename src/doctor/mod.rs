@@ -13,7 +13,7 @@ use sqlx::postgres::PgConnection;
 
 use crate::admin::{Admin, FILL, RPC};
 use crate::config::{Config, Pooler};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::queries::catalogue::{self, Catalogue};
 use crate::queries::ledger::{self, Applied};
 use crate::queries::session;
@@ -141,7 +141,13 @@ impl Admin {
         session::qualify_names(&mut connection).await?;
         let found = self.preflight(&mut connection, 0).await;
         let wanted = found.as_ref().map_or("{}", |found| found.wanted.as_str()).to_owned();
-        let recorded = catalogue::read(&mut connection).await?;
+        let recorded = match catalogue::read(&mut connection).await.map_err(Error::from) {
+            Err(Error::PermissionDenied { .. }) => {
+                connection::may_not_look(&mut report, &self.config().endpoint.user);
+                return Ok(report);
+            }
+            recorded => recorded?,
+        };
         let owner_table = match &recorded {
             Some(catalogue) => catalogue.owner_table.clone(),
             None => catalogue::owner_of_wanted(&wanted),
@@ -193,7 +199,6 @@ fn some(things: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Error;
 
     #[test]
     fn a_check_that_cannot_be_made_is_a_warning() {

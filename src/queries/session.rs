@@ -11,7 +11,8 @@ use crate::store::{self, ConnectFault, connect_options};
 /// What the role or the database may have set and a migration cannot live with. A statement and a transaction may take
 /// as long as they have to, and the session that watches is idle most of the time; a lock may not be waited for long,
 /// since others queue behind who waits for one; our functions, which let go and try again, are to come back after a
-/// second too, so that it can be told who holds them up. With `row_security` off, a statement that a policy would hide rows from
+/// second too, so that it can be told who holds them up. The files are written for standard strings and standard
+/// comparisons with null. With `row_security` off, a statement that a policy would hide rows from
 /// fails instead of seeing fewer of them.
 const SETTINGS: &str = "
     select /* app-secrets */ pg_catalog.set_config('statement_timeout', '0', false),
@@ -22,6 +23,8 @@ const SETTINGS: &str = "
         pg_catalog.set_config('default_transaction_isolation', 'read committed', false),
         pg_catalog.set_config('default_transaction_read_only', 'off', false),
         pg_catalog.set_config('default_transaction_deferrable', 'off', false),
+        pg_catalog.set_config('standard_conforming_strings', 'on', false),
+        pg_catalog.set_config('transform_null_equals', 'off', false),
         pg_catalog.set_config('row_security', 'off', false)";
 
 /// Those that older servers do not have. A statement of its own: the timeout of a statement has to be off before it.

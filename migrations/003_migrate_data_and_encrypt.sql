@@ -50,6 +50,7 @@ alter table app_secrets.verifications enable row level security;
 drop policy if exists nobody on app_secrets.verifications;
 create policy nobody on app_secrets.verifications using (false);
 revoke all on app_secrets.verifications from public, anon, authenticated, service_role;
+revoke all on all sequences in schema app_secrets from public, anon, authenticated, service_role;
 
 -- The statements of the backfill and the proof, as the catalogue has it now.
 create or replace function app_secrets.make_backfill() returns void

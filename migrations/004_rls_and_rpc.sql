@@ -24,18 +24,21 @@ begin
             hint = 'Run: npx app-secrets migrate';
     end if;
     perform app_secrets.require_migration(3);
-    perform app_secrets.lock_tables(null, 'access exclusive');
 end $$;
 
+-- Roles belong to the cluster: the migration of another of its databases may be making the same one, and then this waits
+-- for its end, before it holds any table.
+set local lock_timeout = '30s';
 do $$
 begin
     if not exists (select from pg_roles r where r.rolname = 'app_secrets_service') then
         create role app_secrets_service nologin;
     end if;
 exception when duplicate_object or unique_violation then
-    -- Roles belong to the cluster: the migration of another of its databases was faster.
     null;
 end $$;
+set local lock_timeout = '500ms';
+do $$ begin perform app_secrets.lock_tables(null, 'access exclusive'); end $$;
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- What each login may do, and what it did.

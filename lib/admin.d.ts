@@ -14,6 +14,15 @@ export interface AdminOptions {
   timeoutMs?: number
 }
 
+/** Which secrets are wanted, until the database has a catalogue of its own. */
+export interface CatalogueOptions {
+  /**
+   * The path of a file as `app-secrets init` writes it: owner table, who may access it, names. Else `app-secrets.json` of the working
+   * directory where there is one, else the default names. A migrated database keeps its own catalogue: the file changes nothing then.
+   */
+  config?: string
+}
+
 /**
  * Applies what is missing of 002 to 004, as `app-secrets migrate` does, and tells how it goes. Done already is fine;
  * where another migrator is at work, it waits for that one. Never drops plaintext.
@@ -27,7 +36,7 @@ export declare function migrate(
 ): Promise<MigrateResult>
 
 /** How to migrate. */
-export interface MigrateOptions extends AdminOptions {
+export interface MigrateOptions extends AdminOptions, CatalogueOptions {
   /** The last file to apply. 4 unless told. */
   to?: 2 | 3 | 4
   /** The most businesses in one transaction of the backfill, 1 to 10,000. 100 unless told; fewer where that takes long. */
@@ -92,7 +101,7 @@ export interface MigrateResult {
 }
 
 /** Says what is applied, how far the backfill is, and what comes next. Only looks. */
-export declare function status(options?: AdminOptions | null): Promise<MigrationStatus>
+export declare function status(options?: (AdminOptions & CatalogueOptions) | null): Promise<MigrationStatus>
 
 /** Where the migration stands. */
 export interface MigrationStatus {
@@ -195,7 +204,7 @@ export interface LegacyWrites {
 export declare function doctor(options?: DoctorOptions | null): Promise<DoctorReport>
 
 /** What to look at. */
-export interface DoctorOptions extends AdminOptions {
+export interface DoctorOptions extends AdminOptions, CatalogueOptions {
   /** The login of a service, to be looked at too; else `APP_SECRETS_URL`. */
   serviceUrl?: string
   /** Opens every value instead of those of a sample of businesses. False unless told. */

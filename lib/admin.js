@@ -7,10 +7,10 @@ const { SecretsError } = require('./errors.js')
 
 const connection = ['url', 'ca', 'allowInsecure', 'timeoutMs']
 const known = {
-  migrate: [...connection, 'to', 'batch', 'pauseMs', 'lockWaitMs', 'reapply'],
-  status: connection,
+  migrate: [...connection, 'config', 'to', 'batch', 'pauseMs', 'lockWaitMs', 'reapply'],
+  status: [...connection, 'config'],
   verify: connection,
-  doctor: [...connection, 'serviceUrl', 'full'],
+  doctor: [...connection, 'config', 'serviceUrl', 'full'],
 }
 
 function migrate(options, onProgress) {

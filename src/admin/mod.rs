@@ -52,7 +52,11 @@ pub use crate::queries::proof::{ColumnProof, Finding, LegacyWrites, Recorded};
 pub use crate::queries::session::Blocker;
 pub use crate::queries::statements::Statement;
 
+use std::io::ErrorKind;
+use std::path::Path;
+
 use crate::config::Config;
+use crate::error::{Error, Result};
 
 /// Works as the migration role. Opens connections for the length of each call only.
 #[derive(Debug, Clone)]
@@ -60,6 +64,31 @@ pub struct Admin {
     config: Config,
     /// The wanted catalogue, as `app-secrets.json` has it; counts only until the database knows its own.
     catalogue: Option<String>,
+}
+
+/// What says which secrets are wanted, where no other file is named.
+const CATALOGUE_FILE: &str = "app-secrets.json";
+
+/// Reads which secrets are wanted: the file that is named, else `app-secrets.json` of the working directory where there is one.
+pub fn wanted_catalogue(path: Option<&Path>) -> Result<Option<String>> {
+    let text = match std::fs::read_to_string(path.unwrap_or(Path::new(CATALOGUE_FILE))) {
+        Ok(text) => text,
+        Err(error) if path.is_none() && error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(Error::Config(format!(
+                "the catalogue ({CATALOGUE_FILE}) cannot be read: {}",
+                error.kind()
+            )));
+        }
+    };
+    if let Err(error) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text) {
+        return Err(Error::Config(format!(
+            "{CATALOGUE_FILE} is no JSON object (line {}, column {}): `app-secrets init` writes one",
+            error.line(),
+            error.column()
+        )));
+    }
+    Ok(Some(text))
 }
 
 /// The variable that holds the migration role's connection string.

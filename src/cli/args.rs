@@ -44,7 +44,7 @@ pub(crate) struct Connection {
     #[arg(long, global = true)]
     pub(crate) allow_insecure: bool,
 
-    /// Which secrets are wanted, for status, migrate and doctor, until the database knows: app-secrets.json unless told
+    /// Which secrets are wanted, for status, migrate, doctor and emit, until the database knows: app-secrets.json unless told
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 

@@ -34,7 +34,7 @@ use self::exit::Exit;
 use self::show::json;
 use self::signals::Signals;
 use self::terminal::Terminal;
-use crate::admin::{ADMIN_URL_VARIABLE, Admin};
+use crate::admin::{ADMIN_URL_VARIABLE, Admin, wanted_catalogue};
 use crate::config::{Config, Options, Pooler};
 use crate::error::{Error, Result};
 
@@ -159,23 +159,8 @@ impl Context<'_> {
     /// The migration role, and the catalogue that is wanted: the file that was named, else `app-secrets.json` where it is.
     /// It counts only until the database knows its own.
     pub(crate) fn admin_with_catalogue(&self) -> Result<Admin> {
-        const FILE: &str = "app-secrets.json";
-        let path = self.connection.config.as_deref();
-        let text = match std::fs::read_to_string(path.unwrap_or(std::path::Path::new(FILE))) {
-            Ok(text) => text,
-            Err(error) if path.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
-                return self.admin();
-            }
-            Err(error) => return Err(commands::unreadable("the catalogue (app-secrets.json)", &error)),
-        };
-        if let Err(error) = serde_json::from_str::<serde_json::Map<String, Value>>(&text) {
-            return Err(Error::Config(format!(
-                "app-secrets.json is no JSON object (line {}, column {}): `app-secrets init` writes one",
-                error.line(),
-                error.column()
-            )));
-        }
-        Ok(self.admin()?.with_catalogue(Some(text)))
+        let catalogue = wanted_catalogue(self.connection.config.as_deref())?;
+        Ok(self.admin()?.with_catalogue(catalogue))
     }
 
     /// The service login, where there is one.

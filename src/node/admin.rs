@@ -1,5 +1,6 @@
 //! The migration role's calls: what the command line does, from code.
 
+use std::path::Path;
 use std::time::Duration;
 
 use napi::Env;
@@ -13,7 +14,7 @@ use super::json::answer;
 use super::options::{boolean, text, whole};
 use super::thread::{Reporter, Thread, Work};
 use super::{js, outbox};
-use crate::admin::{Admin, Control, MigrateOptions};
+use crate::admin::{Admin, Control, MigrateOptions, wanted_catalogue};
 use crate::config::{Config, Options};
 use crate::error::{Error, Result};
 
@@ -34,7 +35,7 @@ pub fn admin(
 
 fn begin(env: &Env, op: &str, options: &Unknown, on_progress: &Unknown) -> Result<Work> {
     let url = text(options, "url")?.ok_or_else(|| js::unexpected("url"))?;
-    let admin = Admin::new(config(options, url)?);
+    let admin = Admin::new(config(options, url)?).with_catalogue(catalogue(op, options)?);
     Ok(match op {
         "migrate" => {
             let options = migrate_options(options)?;
@@ -70,6 +71,14 @@ async fn migrate(admin: &Admin, options: &MigrateOptions, reporter: Reporter) ->
         telling
     );
     answer(json::migrated(&outcome?))
+}
+
+/// Which secrets are wanted, for what asks for it before the database knows.
+fn catalogue(op: &str, options: &Unknown) -> Result<Option<String>> {
+    if op == "verify" {
+        return Ok(None);
+    }
+    wanted_catalogue(text(options, "config")?.as_deref().map(Path::new))
 }
 
 /// The connection of these options, to another place.

@@ -2,18 +2,10 @@
 
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { defaultCatalogue } from './default-catalogue.mjs'
 import { withClient } from './postgres.mjs'
 
-export const legacyKeys = [
-  'gemini_api_key',
-  'grok_api_key',
-  'claude_api_key',
-  'youtube_api_key',
-  'kling_access_key',
-  'kling_secret_key',
-  'global_sms_api_key',
-  'whatsapp_api_key',
-]
+export const legacyKeys = defaultCatalogue.map(({ legacyColumn }) => legacyColumn).filter(Boolean)
 
 const CHUNK = 5_000
 const LONG_TOKEN_BYTES = 8 * 1024

@@ -2,6 +2,8 @@
 // the request, in one transaction. The request's values travel as parameters. Written from how PostgREST behaves, for the
 // shapes that matter to triggers and policies: the row source, the conflict clause, RETURNING and the CTE around them.
 
+import { defaultCatalogue } from './default-catalogue.mjs'
+
 const ident = (name) => (name === '*' ? '*' : `"${name}"`)
 const qualified = (name) => `"public"."${name}"`
 
@@ -271,26 +273,14 @@ export class Requests {
   }
 }
 
-const text = (names) => Object.fromEntries(names.map((name) => [name, 'text']))
-
-export const secretColumns = [
-  'gemini_api_key',
-  'grok_api_key',
-  'claude_api_key',
-  'youtube_api_key',
-  'kling_access_key',
-  'kling_secret_key',
-  'global_sms_api_key',
-  'whatsapp_api_key',
-  'google_access_token',
-  'google_refresh_token',
-]
+export const secretColumns = defaultCatalogue.filter(({ sealed }) => sealed).map(({ name }) => name)
 
 const columns = {
   types: {
     business_id: 'uuid',
-    ...text([...secretColumns, 'google_drive_folder_id']),
-    google_token_expiry: 'timestamp with time zone',
+    ...Object.fromEntries(
+      defaultCatalogue.map(({ name, type }) => [name, type === 'text' ? type : 'timestamp with time zone']),
+    ),
     updated_at: 'timestamp with time zone',
   },
   defaults: { updated_at: 'now()' },

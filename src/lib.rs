@@ -52,8 +52,6 @@ pub mod node;
 pub use client::Client;
 pub use config::{CacheOptions, Config, Options, Pooler};
 pub use error::{Code, Error, Result};
-/// As the commands of the migration role still call it.
-pub use name as catalogue;
 pub use name::{NameSet, SecretName};
 pub use secret::{Due, Lease, Listed, Reading, Values, Versions};
 pub use stats::{ListenerState, ListenerStats, PoolStats, Stats};

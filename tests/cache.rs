@@ -6,16 +6,17 @@ mod support;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use app_secrets::{CacheOptions, Client, Code, ListenerState, NameSet, Options, SecretName};
 use support::proxy::{EXECUTE, Proxy};
-use support::{admin, client, new_business, new_businesses, patient, plain, run, secret, service_url};
+use support::{admin, client, name, new_business, new_businesses, patient, plain, run, secret, service_url};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-const NAME: SecretName = SecretName::GrokApiKey;
+const NAMES: [&str; 3] = ["gemini_api_key", "grok_api_key", "claude_api_key"];
+static NAME: LazyLock<SecretName> = LazyLock::new(|| name("grok_api_key"));
 
 fn cached() -> Options {
     Options { cache: Some(CacheOptions::default()), ..patient() }
@@ -38,13 +39,13 @@ async fn a_hit_costs_no_round_trip() {
     let proxy = Proxy::to(&service_url()).await;
     let client = client(Options { url: Some(proxy.url()), ..cached() });
     let business = new_business(&mut admin().await).await;
-    client.set(business, NAME, secret("xai"), None).await.unwrap();
+    client.set(business, *NAME, secret("xai"), None).await.unwrap();
     listening(&client).await;
-    assert!(client.get(business, NAME).await.unwrap().is_some());
+    assert!(client.get(business, *NAME).await.unwrap().is_some());
     let sent = proxy.sent(EXECUTE);
     for _ in 0..10 {
-        assert_eq!(plain(client.get(business, NAME).await.unwrap()).as_deref(), Some("xai"));
-        assert!(client.get_many(business, NAME.into()).await.is_ok());
+        assert_eq!(plain(client.get(business, *NAME).await.unwrap()).as_deref(), Some("xai"));
+        assert!(client.get_many(business, (*NAME).into()).await.is_ok());
     }
     assert_eq!(proxy.sent(EXECUTE), sent);
     let stats = client.stats();
@@ -57,7 +58,7 @@ async fn what_is_not_set_is_cached_and_counted_as_such() {
     let business = new_business(&mut admin().await).await;
     listening(&client).await;
     for _ in 0..3 {
-        assert!(client.get(business, NAME).await.unwrap().is_none());
+        assert!(client.get(business, *NAME).await.unwrap().is_none());
     }
     let stats = client.stats();
     assert_eq!((stats.hits, stats.negative_hits, stats.batches), (2, 2, 1));
@@ -72,8 +73,8 @@ async fn changes_from_another_process_and_from_plain_sql_are_seen_by_every_clien
     listening(&other).await;
     for round in 1..6 {
         let by_client = format!("client {round}");
-        one.set(business, NAME, secret(&by_client), None).await.unwrap();
-        assert_eq!(plain(one.get(business, NAME).await.unwrap()).as_deref(), Some(by_client.as_str()));
+        one.set(business, *NAME, secret(&by_client), None).await.unwrap();
+        assert_eq!(plain(one.get(business, *NAME).await.unwrap()).as_deref(), Some(by_client.as_str()));
         seen(&[&one, &other], business, Some(&by_client)).await;
 
         let by_sql = format!("sql {round}");
@@ -89,7 +90,7 @@ async fn changes_from_another_process_and_from_plain_sql_are_seen_by_every_clien
 async fn seen(clients: &[&Client], business: Uuid, expected: Option<&str>) {
     for client in clients {
         let begun = Instant::now();
-        while plain(client.get(business, NAME).await.unwrap()).as_deref() != expected {
+        while plain(client.get(business, *NAME).await.unwrap()).as_deref() != expected {
             assert!(begun.elapsed() < Duration::from_secs(20), "a change was not seen");
             sleep(Duration::from_millis(1)).await;
         }
@@ -104,14 +105,14 @@ async fn where_nothing_is_heard_the_ttl_rules() {
     let client = client(Options { url: Some(proxy.url()), cache: Some(short), ..patient() });
     let mut admin = admin().await;
     let business = new_business(&mut admin).await;
-    client.set(business, NAME, secret("old"), None).await.unwrap();
-    client.get(business, NAME).await.unwrap();
+    client.set(business, *NAME, secret("old"), None).await.unwrap();
+    client.get(business, *NAME).await.unwrap();
     run(
         &mut admin,
         format!("update public.business_secrets set grok_api_key = 'new' where business_id = '{business}'"),
     )
     .await;
-    assert_eq!(plain(client.get(business, NAME).await.unwrap()).as_deref(), Some("old"));
+    assert_eq!(plain(client.get(business, *NAME).await.unwrap()).as_deref(), Some("old"));
     seen(&[&client], business, Some("new")).await;
     until("the pooler to be found out", || client.stats().listener.state == ListenerState::Unavailable).await;
     assert!(client.stats().listener.last_error.unwrap().contains("listenUrl"));
@@ -124,27 +125,27 @@ async fn an_older_value_stands_in_for_an_outage_only_within_its_bound_and_is_cou
     let options = Options { url: Some(proxy.url()), cache: Some(bound), ..patient() };
     let client = client(options);
     let business = new_business(&mut admin().await).await;
-    client.set(business, NAME, secret("xai"), None).await.unwrap();
+    client.set(business, *NAME, secret("xai"), None).await.unwrap();
     listening(&client).await;
-    client.get(business, NAME).await.unwrap();
+    client.get(business, *NAME).await.unwrap();
 
     proxy.refuse(true);
     proxy.disconnect();
     until("the loss to be noticed", || client.stats().listener.state == ListenerState::Connecting).await;
     // From here on the clock leaps wherever everybody waits.
     tokio::time::pause();
-    assert_eq!(plain(client.get(business, NAME).await.unwrap()).as_deref(), Some("xai"));
+    assert_eq!(plain(client.get(business, *NAME).await.unwrap()).as_deref(), Some("xai"));
     assert_eq!(client.stats().stale_served, 1);
     // Never read, so nothing stands in for it.
-    assert_eq!(client.get(business, SecretName::ClaudeApiKey).await.unwrap_err().code(), Code::Unavailable);
+    assert_eq!(client.get(business, name("claude_api_key")).await.unwrap_err().code(), Code::Unavailable);
     tokio::time::advance(Duration::from_secs(30)).await;
-    assert_eq!(client.get(business, NAME).await.unwrap_err().code(), Code::Unavailable);
+    assert_eq!(client.get(business, *NAME).await.unwrap_err().code(), Code::Unavailable);
     tokio::time::resume();
 
     proxy.refuse(false);
     listening(&client).await;
     assert_eq!(client.stats().listener.reconnects, 1);
-    assert_eq!(plain(client.get(business, NAME).await.unwrap()).as_deref(), Some("xai"));
+    assert_eq!(plain(client.get(business, *NAME).await.unwrap()).as_deref(), Some("xai"));
     assert_eq!(client.stats().stale_served, 1);
 }
 
@@ -152,9 +153,9 @@ async fn an_older_value_stands_in_for_an_outage_only_within_its_bound_and_is_cou
 async fn a_closed_client_answers_nothing_from_its_cache() {
     let client = client(cached());
     let business = new_business(&mut admin().await).await;
-    client.get(business, NAME).await.unwrap();
+    client.get(business, *NAME).await.unwrap();
     client.close().await;
-    assert_eq!(client.get(business, NAME).await.unwrap_err().code(), Code::Closed);
+    assert_eq!(client.get(business, *NAME).await.unwrap_err().code(), Code::Closed);
     assert_eq!(client.stats().listener.state, ListenerState::Off);
 }
 
@@ -230,11 +231,11 @@ async fn no_client_reads_an_older_version_than_it_wrote_nor_another_business_s_v
                 let mut random = fastrand::Rng::with_seed(task as u64);
                 for _ in 0..OPERATIONS / TASKS {
                     let business = businesses[random.usize(..businesses.len())];
-                    let name = SecretName::ALL[random.usize(..3)];
+                    let one = name(NAMES[random.usize(..3)]);
                     match random.u8(..20) {
-                        0 => actor.write(business, name).await,
-                        1..8 => actor.read(business, SecretName::ALL[..3].iter().copied().collect()).await,
-                        _ => actor.read(business, name.into()).await,
+                        0 => actor.write(business, one).await,
+                        1..8 => actor.read(business, NAMES.map(name).into_iter().collect()).await,
+                        _ => actor.read(business, one.into()).await,
                     }
                 }
             })

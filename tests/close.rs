@@ -6,12 +6,14 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use std::sync::LazyLock;
+
 use app_secrets::{Code, Options, SecretName};
 use sqlx::{Connection, Executor};
 use support::proxy::Proxy;
-use support::{admin, client, new_business, patient, secret, service_url};
+use support::{admin, client, name, new_business, patient, secret, service_url};
 
-const NAME: SecretName = SecretName::GrokApiKey;
+static NAME: LazyLock<SecretName> = LazyLock::new(|| name("grok_api_key"));
 
 #[tokio::test]
 async fn what_is_under_way_ends_well_and_later_calls_are_refused() {
@@ -24,7 +26,7 @@ async fn what_is_under_way_ends_well_and_later_calls_are_refused() {
     blocker.execute("lock table public.business_secrets in exclusive mode").await.unwrap();
     let writer = tokio::spawn({
         let client = client.clone();
-        async move { client.set(business, NAME, secret("under way"), None).await }
+        async move { client.set(business, *NAME, secret("under way"), None).await }
     });
     tokio::time::sleep(Duration::from_millis(200)).await;
     let closing = tokio::spawn({
@@ -32,7 +34,7 @@ async fn what_is_under_way_ends_well_and_later_calls_are_refused() {
         async move { client.close().await }
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(client.get(business, NAME).await.unwrap_err().code(), Code::Closed);
+    assert_eq!(client.get(business, *NAME).await.unwrap_err().code(), Code::Closed);
     assert!(!closing.is_finished());
 
     blocker.rollback().await.unwrap();

@@ -6,12 +6,14 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use std::sync::LazyLock;
+
 use app_secrets::{Code, Options, SecretName};
 use sqlx::{Connection, Executor};
 use support::proxy::{EXECUTE, Proxy};
-use support::{admin, client, new_business, patient, plain, run, secret, service_url};
+use support::{admin, client, name, new_business, patient, plain, run, secret, service_url};
 
-const NAME: SecretName = SecretName::GrokApiKey;
+static NAME: LazyLock<SecretName> = LazyLock::new(|| name("grok_api_key"));
 
 fn through(proxy: &Proxy, options: Options) -> app_secrets::Client {
     client(Options { url: Some(proxy.url()), ..options })
@@ -22,18 +24,19 @@ async fn a_server_that_hangs_is_given_up_at_the_deadline_and_the_next_call_start
     let proxy = Proxy::to(&service_url()).await;
     let client = through(&proxy, Options { timeout_ms: Some(1000), ..Options::default() });
     let business = new_business(&mut admin().await).await;
-    client.get(business, NAME).await.unwrap();
+    client.get(business, *NAME).await.unwrap();
 
     proxy.hang(true);
     let begun = Instant::now();
-    let (read, list, queued) = tokio::join!(client.get(business, NAME), client.list(business), client.ping());
+    let (read, list, queued) =
+        tokio::join!(client.get(business, *NAME), client.list(business), client.ping());
     assert_eq!(read.unwrap_err().code(), Code::Timeout);
     assert_eq!(list.unwrap_err().code(), Code::Timeout);
     assert_eq!(queued.unwrap_err().code(), Code::Timeout);
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
 
     proxy.hang(false);
-    client.get(business, NAME).await.unwrap();
+    client.get(business, *NAME).await.unwrap();
 }
 
 #[tokio::test]
@@ -43,7 +46,7 @@ async fn an_attempt_to_connect_that_hangs_fails_nobody_who_came_after_it() {
     let business = new_business(&mut admin().await).await;
 
     proxy.hang(true);
-    let early = client.get(business, NAME);
+    let early = client.get(business, *NAME);
     let late = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         proxy.hang(false);
@@ -59,17 +62,17 @@ async fn statements_that_wait_hold_up_nobody_else() {
     let mut admin = admin().await;
     let businesses = support::new_businesses(&mut admin, 3).await;
     let client = client(patient());
-    client.set(businesses[0], NAME, secret("kept"), None).await.unwrap();
+    client.set(businesses[0], *NAME, secret("kept"), None).await.unwrap();
 
     let mut lock = admin.begin().await.unwrap();
     lock.execute("lock table public.business_secrets in exclusive mode").await.unwrap();
     let blocked = businesses.iter().map(|business| {
         let (client, business) = (client.clone(), *business);
-        tokio::spawn(async move { client.set(business, NAME, secret("late"), None).await })
+        tokio::spawn(async move { client.set(business, *NAME, secret("late"), None).await })
     });
     let blocked: Vec<_> = blocked.collect();
     tokio::time::sleep(Duration::from_millis(200)).await;
-    let read = tokio::time::timeout(Duration::from_secs(5), client.get(businesses[0], NAME)).await.unwrap();
+    let read = tokio::time::timeout(Duration::from_secs(5), client.get(businesses[0], *NAME)).await.unwrap();
     assert_eq!(plain(read.unwrap()).as_deref(), Some("kept"));
     assert!(blocked.iter().all(|write| !write.is_finished()));
 
@@ -84,15 +87,15 @@ async fn a_write_without_an_answer_is_not_called_failed_and_never_repeated() {
     let proxy = Proxy::to(&service_url()).await;
     let client = through(&proxy, patient());
     let business = new_business(&mut admin().await).await;
-    client.set(business, NAME, secret("one"), None).await.unwrap();
+    client.set(business, *NAME, secret("one"), None).await.unwrap();
 
     let before = proxy.sent(EXECUTE);
     proxy.cut_next_answer();
-    let unknown = client.set(business, NAME, secret("two"), None).await.unwrap_err();
+    let unknown = client.set(business, *NAME, secret("two"), None).await.unwrap_err();
     assert_eq!(unknown.code(), Code::UnknownOutcome, "{unknown}");
     assert_eq!(proxy.sent(EXECUTE) - before, 1);
     // It was carried out, which is why repeating it would have been wrong to do blindly.
-    assert_eq!(plain(client.get(business, NAME).await.unwrap()).as_deref(), Some("two"));
+    assert_eq!(plain(client.get(business, *NAME).await.unwrap()).as_deref(), Some("two"));
 }
 
 #[tokio::test]
@@ -100,10 +103,10 @@ async fn a_read_without_an_answer_is_repeated_on_a_fresh_connection() {
     let proxy = Proxy::to(&service_url()).await;
     let client = through(&proxy, patient());
     let business = new_business(&mut admin().await).await;
-    client.set(business, NAME, secret("one"), None).await.unwrap();
+    client.set(business, *NAME, secret("one"), None).await.unwrap();
 
     proxy.cut_next_answer();
-    assert_eq!(plain(client.get(business, NAME).await.unwrap()).as_deref(), Some("one"));
+    assert_eq!(plain(client.get(business, *NAME).await.unwrap()).as_deref(), Some("one"));
 }
 
 #[tokio::test]
@@ -111,10 +114,10 @@ async fn a_server_that_says_farewell_did_not_carry_the_write_out_so_it_is_repeat
     let proxy = Proxy::to(&service_url()).await;
     let client = through(&proxy, patient());
     let business = new_business(&mut admin().await).await;
-    let first = client.set(business, NAME, secret("one"), None).await.unwrap();
+    let first = client.set(business, *NAME, secret("one"), None).await.unwrap();
 
     proxy.say_farewell();
-    assert!(client.set(business, NAME, secret("two"), None).await.unwrap() > first);
+    assert!(client.set(business, *NAME, secret("two"), None).await.unwrap() > first);
 }
 
 #[tokio::test]
@@ -122,11 +125,11 @@ async fn a_write_is_not_entrusted_to_a_connection_that_died_in_silence() {
     let proxy = Proxy::to(&service_url()).await;
     let client = through(&proxy, patient());
     let business = new_business(&mut admin().await).await;
-    let first = client.set(business, NAME, secret("one"), None).await.unwrap();
+    let first = client.set(business, *NAME, secret("one"), None).await.unwrap();
 
     proxy.disconnect();
     tokio::time::sleep(Duration::from_millis(400)).await;
-    assert!(client.set(business, NAME, secret("two"), None).await.unwrap() > first);
+    assert!(client.set(business, *NAME, secret("two"), None).await.unwrap() > first);
 }
 
 #[tokio::test]
@@ -134,7 +137,7 @@ async fn a_restart_of_the_server_goes_unnoticed_by_reads() {
     let proxy = Proxy::to(&service_url()).await;
     let client = through(&proxy, patient());
     let business = new_business(&mut admin().await).await;
-    client.get(business, NAME).await.unwrap();
+    client.get(business, *NAME).await.unwrap();
 
     proxy.refuse(true);
     proxy.disconnect();
@@ -142,7 +145,7 @@ async fn a_restart_of_the_server_goes_unnoticed_by_reads() {
         tokio::time::sleep(Duration::from_millis(500)).await;
         proxy.refuse(false);
     };
-    let (read, ()) = tokio::join!(client.get(business, NAME), back);
+    let (read, ()) = tokio::join!(client.get(business, *NAME), back);
     read.unwrap();
 }
 
@@ -154,13 +157,13 @@ async fn a_database_that_is_away_is_named_with_its_cause_and_found_again_when_it
     let business = new_business(&mut admin().await).await;
 
     let begun = Instant::now();
-    let away = client.get(business, NAME).await.unwrap_err();
+    let away = client.get(business, *NAME).await.unwrap_err();
     assert_eq!(away.code(), Code::Unavailable);
     assert!(away.is_transient());
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 
     proxy.refuse(false);
-    client.get(business, NAME).await.unwrap();
+    client.get(business, *NAME).await.unwrap();
 }
 
 #[tokio::test]
@@ -217,7 +220,7 @@ async fn a_write_whose_transaction_met_another_one_is_repeated_until_it_succeeds
         ),
     )
     .await;
-    let outcome = client(patient()).set(business, NAME, secret("in the end"), None).await;
+    let outcome = client(patient()).set(business, *NAME, secret("in the end"), None).await;
     let attempts: i64 =
         sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select last_value from public.attempts_{id}")))
             .fetch_one(&mut admin)

@@ -4,17 +4,18 @@
 
 mod support;
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use app_secrets::{CacheOptions, Client, Error, Event, Filter, ListenerState, Options, SecretName, Watcher};
 use sqlx::PgConnection;
 use support::proxy::Proxy;
-use support::{admin, client, new_business, new_businesses, patient, plain, run, secret, service_url};
+use support::{admin, client, name, new_business, new_businesses, patient, plain, run, secret, service_url};
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
-const NAME: SecretName = SecretName::GrokApiKey;
-const OTHER: SecretName = SecretName::ClaudeApiKey;
+static NAME: LazyLock<SecretName> = LazyLock::new(|| name("grok_api_key"));
+static OTHER: LazyLock<SecretName> = LazyLock::new(|| name("claude_api_key"));
 
 async fn next(watcher: &Watcher) -> Event {
     timeout(Duration::from_secs(20), watcher.next()).await.expect("an event").expect("an open watcher")
@@ -63,29 +64,32 @@ async fn a_change_is_told_with_its_names_and_versions_whoever_makes_it() {
     let business = new_business(&mut admin).await;
     let (writer, reader) = (client(patient()), client(patient()));
     let watcher = watch(&reader, of(business)).await;
-    let version = writer.set(business, NAME, secret("one"), None).await.unwrap();
-    assert_eq!(change(&watcher).await, Event::Changed { business, versions: vec![(NAME, version)] });
+    let version = writer.set(business, *NAME, secret("one"), None).await.unwrap();
+    assert_eq!(change(&watcher).await, Event::Changed { business, versions: vec![(*NAME, version)] });
     run(&mut admin, format!("update public.businesses set claude_api_key = 'sk' where id = '{business}'"))
         .await;
     let Event::Changed { versions, .. } = change(&watcher).await else { panic!("no change") };
-    assert!(matches!(versions.as_slice(), [(OTHER, other)] if *other > version), "{versions:?}");
-    assert_eq!(plain(reader.get(business, OTHER).await.unwrap()).as_deref(), Some("sk"));
+    assert!(
+        matches!(versions.as_slice(), [(name, other)] if *name == *OTHER && *other > version),
+        "{versions:?}"
+    );
+    assert_eq!(plain(reader.get(business, *OTHER).await.unwrap()).as_deref(), Some("sk"));
     run(&mut admin, format!("delete from public.businesses where id = '{business}'")).await;
     let Event::Changed { mut versions, .. } = change(&watcher).await else { panic!("no change") };
     versions.sort();
-    assert_eq!(versions.iter().map(|(name, _)| *name).collect::<Vec<_>>(), [NAME, OTHER]);
+    assert_eq!(versions.iter().map(|(name, _)| *name).collect::<Vec<_>>(), [*NAME, *OTHER]);
 }
 
 #[tokio::test]
 async fn only_what_the_filter_names_is_told() {
     let businesses = new_businesses(&mut admin().await, 2).await;
     let client = client(patient());
-    let filter = Filter { business: Some(businesses[0]), names: NAME.into() };
+    let filter = Filter { business: Some(businesses[0]), names: (*NAME).into() };
     let watcher = watch(&client, filter).await;
-    client.set(businesses[1], NAME, secret("x"), None).await.unwrap();
-    client.set(businesses[0], OTHER, secret("x"), None).await.unwrap();
-    let version = client.set(businesses[0], NAME, secret("x"), None).await.unwrap();
-    let expected = Event::Changed { business: businesses[0], versions: vec![(NAME, version)] };
+    client.set(businesses[1], *NAME, secret("x"), None).await.unwrap();
+    client.set(businesses[0], *OTHER, secret("x"), None).await.unwrap();
+    let version = client.set(businesses[0], *NAME, secret("x"), None).await.unwrap();
+    let expected = Event::Changed { business: businesses[0], versions: vec![(*NAME, version)] };
     assert_eq!(change(&watcher).await, expected);
 }
 
@@ -98,16 +102,16 @@ async fn a_listener_that_is_ended_comes_back_and_everything_cached_is_dropped() 
     let client = client(Options { cache, application_name: Some(name.clone()), ..patient() });
     let watcher = client.watch(of(business)).unwrap();
     assert_eq!(next(&watcher).await, Event::Resync);
-    client.set(business, NAME, secret("old"), None).await.unwrap();
+    client.set(business, *NAME, secret("old"), None).await.unwrap();
     next(&watcher).await;
     for round in 1..4 {
-        assert!(client.get(business, NAME).await.unwrap().is_some());
+        assert!(client.get(business, *NAME).await.unwrap().is_some());
         let end = format!("where application_name = '{name} listener'");
         // What changes while nobody listens is told to nobody.
         run(&mut admin, format!("select pg_terminate_backend(pid) from pg_stat_activity {end}")).await;
         run(&mut admin, format!("update public.business_secrets set grok_api_key = 'new {round}' where business_id = '{business}'")).await;
         while next(&watcher).await != Event::Resync {}
-        assert_eq!(plain(client.get(business, NAME).await.unwrap()), Some(format!("new {round}")));
+        assert_eq!(plain(client.get(business, *NAME).await.unwrap()), Some(format!("new {round}")));
         assert_eq!(client.stats().listener.reconnects, round);
     }
     assert!(client.stats().listener.last_error.is_some());
@@ -120,9 +124,9 @@ async fn forged_and_garbled_notifications_cost_a_read_at_the_most() {
     let client = client(Options { cache: Some(CacheOptions::default()), ..patient() });
     let watcher = client.watch(of(business)).unwrap();
     assert_eq!(next(&watcher).await, Event::Resync);
-    client.set(business, NAME, secret("xai"), None).await.unwrap();
+    client.set(business, *NAME, secret("xai"), None).await.unwrap();
     next(&watcher).await;
-    client.get(business, NAME).await.unwrap();
+    client.get(business, *NAME).await.unwrap();
     for garbled in [
         "",
         "{",
@@ -140,17 +144,17 @@ async fn forged_and_garbled_notifications_cost_a_read_at_the_most() {
     .await;
     assert_eq!(
         next(&watcher).await,
-        Event::Changed { business, versions: vec![(NAME, 9_007_199_254_740_991)] }
+        Event::Changed { business, versions: vec![(*NAME, 9_007_199_254_740_991)] }
     );
     let before = client.stats();
     for _ in 0..5 {
-        assert_eq!(plain(client.get(business, NAME).await.unwrap()).as_deref(), Some("xai"));
+        assert_eq!(plain(client.get(business, *NAME).await.unwrap()).as_deref(), Some("xai"));
     }
     let after = client.stats();
     assert_eq!((after.batches - before.batches, after.hits - before.hits), (1, 4));
     // A genuine change is heard as before.
-    let version = client.set(business, NAME, secret("new"), None).await.unwrap();
-    assert_eq!(change(&watcher).await, Event::Changed { business, versions: vec![(NAME, version)] });
+    let version = client.set(business, *NAME, secret("new"), None).await.unwrap();
+    assert_eq!(change(&watcher).await, Event::Changed { business, versions: vec![(*NAME, version)] });
 }
 
 #[tokio::test]
@@ -168,17 +172,17 @@ async fn a_flood_is_merged_and_bounded_and_what_follows_it_is_heard() {
         format!("{flood} from (select n, gen_random_uuid() as id from generate_series(1, 20000) n) b"),
     )
     .await;
-    let (version, mut told) = (client.set(business, NAME, secret("last"), None).await.unwrap(), 0);
+    let (version, mut told) = (client.set(business, *NAME, secret("last"), None).await.unwrap(), 0);
     loop {
         told += 1;
         let Event::Changed { versions, .. } = next(&one).await else { panic!("nothing was lost") };
-        if versions == [(NAME, version)] {
+        if versions == [(*NAME, version)] {
             break;
         }
     }
     assert!(told < 20_000, "{told} events");
     assert_eq!(next(&all).await, Event::Resync);
-    assert_eq!(plain(client.get(business, NAME).await.unwrap()).as_deref(), Some("last"));
+    assert_eq!(plain(client.get(business, *NAME).await.unwrap()).as_deref(), Some("last"));
 }
 
 #[tokio::test]
@@ -257,6 +261,6 @@ async fn a_direct_connection_hears_for_a_client_behind_a_transaction_pooler() {
     let hearing = client(options);
     let business = new_business(&mut admin().await).await;
     let watcher = watch(&hearing, of(business)).await;
-    let version = hearing.set(business, NAME, secret("x"), None).await.unwrap();
-    assert_eq!(change(&watcher).await, Event::Changed { business, versions: vec![(NAME, version)] });
+    let version = hearing.set(business, *NAME, secret("x"), None).await.unwrap();
+    assert_eq!(change(&watcher).await, Event::Changed { business, versions: vec![(*NAME, version)] });
 }

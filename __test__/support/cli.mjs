@@ -14,10 +14,13 @@ const updating = process.env.UPDATE_SNAPSHOTS === '1'
  * Starts the command on a database, as the migration role and the service. `child` is its process; `ended` gives
  * `{ code, signal, stdout, stderr }`.
  */
-export function startCli(db, args, { env = {}, input = '' } = {}) {
+export function startCli(db, args, { env = {}, input = '', cwd } = {}) {
   const { APP_SECRETS_URL: _, DATABASE_URL: __, ADMIN_DATABASE_URL: ___, USER: ____, ...rest } = process.env
   const urls = db ? { ADMIN_DATABASE_URL: db.admin, APP_SECRETS_URL: db.service } : {}
-  const child = spawn(process.execPath, [bin, ...args], { env: { ...rest, ...urls, ...env } })
+  const child = spawn(process.execPath, [bin, ...args], {
+    cwd,
+    env: { ...rest, ...urls, ...env },
+  })
   const output = { stdout: '', stderr: '' }
   for (const name of ['stdout', 'stderr']) {
     child[name].setEncoding('utf8').on('data', (text) => {

@@ -1,17 +1,10 @@
 // Short forms for what tests say about a business and its secrets.
 
-export const legacyNames = [
-  'gemini_api_key',
-  'grok_api_key',
-  'claude_api_key',
-  'youtube_api_key',
-  'kling_access_key',
-  'kling_secret_key',
-  'global_sms_api_key',
-  'whatsapp_api_key',
-]
-export const sealedNames = [...legacyNames, 'google_access_token', 'google_refresh_token']
-export const names = [...sealedNames, 'google_token_expiry', 'google_drive_folder_id']
+import { defaultCatalogue } from '../../dev/default-catalogue.mjs'
+
+export const legacyNames = defaultCatalogue.map(({ legacyColumn }) => legacyColumn).filter(Boolean)
+export const sealedNames = defaultCatalogue.filter(({ sealed }) => sealed).map(({ name }) => name)
+export const names = defaultCatalogue.map(({ name }) => name)
 
 export const reference = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 

@@ -1,7 +1,7 @@
 // One list of secrets: in the database. What else names them goes by it: the types, the fake, the tests.
 
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -34,6 +34,30 @@ test('the default catalogue', async (t) => {
     assert.deepEqual(shown(await (await openClient(t, db)).list(id)), wanted)
     assert.deepEqual(shown(await createFakeSecrets().list(id)), wanted)
   })
+
+  await t.test(
+    'is listed nowhere else: not in SQL, and not in the code but for examples and what providers call their keys',
+    () => {
+      const found = []
+      for (const file of readdirSync(join(root, 'migrations')).filter((name) => name.endsWith('.sql'))) {
+        const sql = readFileSync(join(root, 'migrations', file), 'utf8')
+        const rest = sql.replace(
+          /-- app-secrets: default catalogue\n.*?-- app-secrets: end of default catalogue/s,
+          '',
+        )
+        found.push(...known.filter((name) => rest.includes(name)).map((name) => `${file}: ${name}`))
+      }
+      for (const file of readdirSync(join(root, 'src'), { recursive: true })) {
+        if (!file.endsWith('.rs') || /(^|\/)tests\.rs$|^cli\/(help|envfile\/mod)\.rs$/.test(file)) continue
+        // Doc comments may give an example.
+        const [code] = readFileSync(join(root, 'src', file), 'utf8')
+          .replace(/^\s*\/\/.*$/gm, '')
+          .split('#[cfg(test)]')
+        found.push(...known.filter((name) => code.includes(name)).map((name) => `${file}: ${name}`))
+      }
+      assert.deepEqual(found, [])
+    },
+  )
 
   await t.test('is what the tests go by', () => {
     assert.deepEqual(names, known)

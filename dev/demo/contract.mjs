@@ -1,5 +1,6 @@
 // Step 7: the plaintext columns go, after proof and not before.
 
+import { legacyKeys } from '../legacy-data.mjs'
 import { migrationFiles } from '../migrate.mjs'
 
 const dropLegacy = ['migrate', '--drop-legacy', '--yes-drop-plaintext=postgres']
@@ -76,7 +77,6 @@ function legacyColumns(demo) {
   return demo.value(
     `select count(*)::int from pg_attribute
      where attrelid = 'public.businesses'::regclass and not attisdropped and attname in (
-       'gemini_api_key', 'grok_api_key', 'claude_api_key', 'youtube_api_key', 'kling_access_key', 'kling_secret_key',
-       'global_sms_api_key', 'whatsapp_api_key')`,
+       ${legacyKeys.map((name) => `'${name}'`).join(', ')})`,
   )
 }

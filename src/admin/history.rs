@@ -3,8 +3,8 @@
 use uuid::Uuid;
 
 use super::Admin;
-use crate::catalogue::SecretName;
 use crate::error::{Error, Result};
+use crate::name::SecretName;
 use crate::queries::history::{self, Change};
 use crate::queries::ledger;
 

@@ -126,16 +126,16 @@ mod tests {
 
     #[test]
     fn a_read_at_the_announced_version_is_current_and_a_later_read_at_any() {
-        const GROK: SecretName = SecretName::GrokApiKey;
+        let [grok, gemini] = ["grok_api_key", "gemini_api_key"].map(|name| name.parse().unwrap());
         let mut invalidations = Invalidations::default();
         let before = invalidations.begin_read(ONE);
-        invalidations.announced(ONE, &[(GROK, 4)]);
+        invalidations.announced(ONE, &[(grok, 4)]);
         let after = invalidations.begin_read(ONE);
         assert!(invalidations.is_current(ONE, before));
-        assert!(!invalidations.is_current_at(ONE, before, GROK, 3));
-        assert!(invalidations.is_current_at(ONE, before, GROK, 4));
-        assert!(invalidations.is_current_at(ONE, before, SecretName::GeminiApiKey, 1));
-        assert!(invalidations.is_current_at(ONE, after, GROK, 3));
+        assert!(!invalidations.is_current_at(ONE, before, grok, 3));
+        assert!(invalidations.is_current_at(ONE, before, grok, 4));
+        assert!(invalidations.is_current_at(ONE, before, gemini, 1));
+        assert!(invalidations.is_current_at(ONE, after, grok, 3));
     }
 
     #[test]

@@ -11,9 +11,9 @@ use super::progress::Display;
 use super::show::{doctor, json, migration};
 use super::signals::Signals;
 use crate::admin::{Confirmation, Control, DropOptions, Dropped, MigrateOptions};
-use crate::catalogue::SecretName;
 use crate::doctor::Level;
 use crate::error::{Error, Result};
+use crate::name::SecretName;
 use crate::value;
 
 impl Context<'_> {

@@ -122,7 +122,12 @@ impl Context<'_> {
                 self.admin()?.retire_name(&arguments.name, arguments.even_if_set, lock_wait).await?;
                 let name = &arguments.name;
                 self.show(
-                    || format!("{name} is out of use: nothing reads or writes it any more, and its column stays, empty."),
+                    || {
+                        let done = format!(
+                            "{name} is out of use: nothing reads or writes it any more, and its column stays, empty."
+                        );
+                        [vec![done], elsewhere()].concat().join("\n")
+                    },
                     || json!({ "name": name, "retired": true }),
                 );
             }
@@ -153,9 +158,7 @@ impl Context<'_> {
                             .into(),
                     );
                 }
-                lines.push(
-                    "For the Supabase CLI: app-secrets emit --dir supabase/migrations. For TypeScript: app-secrets types".into(),
-                );
+                lines.extend(elsewhere());
             }
             lines.join("\n")
         };
@@ -237,6 +240,23 @@ impl Context<'_> {
         );
         Ok(Exit::Ok)
     }
+}
+
+/// What else has to hear of a name: a project of the Supabase CLI, whose branches and resets know only its folder's files, and
+/// TypeScript.
+fn elsewhere() -> Vec<String> {
+    let folder = Path::new("supabase").join("migrations");
+    let emit = format!("app-secrets emit --dir {}", folder.display());
+    vec![
+        if folder.is_dir() {
+            format!(
+                "Next: {emit}, which writes the file that tells the Supabase CLI's branches and resets of it"
+            )
+        } else {
+            format!("For the Supabase CLI: {emit}")
+        },
+        "For TypeScript: app-secrets types --out FILE".into(),
+    ]
 }
 
 fn refuse_to_overwrite(path: &Path) -> Error {

@@ -8,8 +8,8 @@ use secrecy::{ExposeSecret, SecretString};
 use super::Context;
 use super::args::Run;
 use super::exit::Exit;
-use crate::catalogue::SecretName;
 use crate::error::{Error, Result};
+use crate::name::SecretName;
 use crate::value;
 
 impl Context<'_> {
@@ -21,22 +21,17 @@ impl Context<'_> {
         let business = value::business_id(&business)?;
         let variables = Variables::new(&arguments.map)?;
         let client = self.client()?;
-        let mut given: BTreeMap<String, SecretString> = BTreeMap::new();
         let all = client.list(business).await?;
         if variables.0.keys().any(|name| all.iter().all(|listed| listed.name != *name)) {
             return Err(Error::InvalidArgument(
                 "--map names a secret that there is not, or not for this login".into(),
             ));
         }
-        for listed in all {
-            if !listed.is_set {
-                continue;
-            }
-            let variable = variables.of(listed.name);
-            if let Some(value) = client.get(business, listed.name).await?
-                && given.insert(variable.clone(), value).is_some()
-            {
-                return Err(Error::InvalidArgument(format!("--map gives {variable} two secrets")));
+        variables.require_one_each(all.iter().map(|listed| listed.name))?;
+        let mut given: BTreeMap<String, SecretString> = BTreeMap::new();
+        for listed in all.iter().filter(|listed| listed.is_set) {
+            if let Some(value) = client.get(business, listed.name).await? {
+                given.insert(variables.of(listed.name), value);
             }
         }
         client.close().await;
@@ -101,7 +96,7 @@ impl Variables {
         let mut variables = BTreeMap::new();
         for one in map {
             let (name, variable) = one.split_once('=').ok_or_else(|| {
-                Error::InvalidArgument("--map wants NAME=VARIABLE, such as grok_api_key=XAI_API_KEY".into())
+                Error::InvalidArgument("--map wants NAME=VARIABLE, such as stripe_key=STRIPE_API_KEY".into())
             })?;
             let name: SecretName = name.trim().parse()?;
             let variable = variable.trim();
@@ -118,12 +113,16 @@ impl Variables {
                 return Err(Error::InvalidArgument(format!("--map names {name} twice")));
             }
         }
-        let all = Self(variables);
-        let mut taken: Vec<String> = SecretName::ALL.into_iter().map(|name| all.of(name)).collect();
+        Ok(Self(variables))
+    }
+
+    /// Refuses a variable that two of these secrets would go into.
+    fn require_one_each(&self, names: impl Iterator<Item = SecretName>) -> Result<()> {
+        let mut taken: Vec<String> = names.map(|name| self.of(name)).collect();
         taken.sort();
         match taken.windows(2).find(|pair| pair[0] == pair[1]) {
             Some(pair) => Err(Error::InvalidArgument(format!("--map gives {} two secrets", pair[0]))),
-            None => Ok(all),
+            None => Ok(()),
         }
     }
 
@@ -137,15 +136,21 @@ mod tests {
     use super::*;
     use crate::error::Code;
 
+    fn name(text: &str) -> SecretName {
+        text.parse().unwrap()
+    }
+
     fn variables(map: &[&str]) -> Result<Variables> {
-        Variables::new(&map.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>())
+        let variables = Variables::new(&map.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>())?;
+        variables.require_one_each(["gemini_api_key", "grok_api_key"].map(name).into_iter())?;
+        Ok(variables)
     }
 
     #[test]
     fn a_secret_goes_by_its_name_in_upper_case_or_as_it_is_mapped() {
         let variables = variables(&["grok_api_key=XAI_API_KEY"]).unwrap();
-        assert_eq!(variables.of(SecretName::GrokApiKey), "XAI_API_KEY");
-        assert_eq!(variables.of(SecretName::GeminiApiKey), "GEMINI_API_KEY");
+        assert_eq!(variables.of(name("grok_api_key")), "XAI_API_KEY");
+        assert_eq!(variables.of(name("gemini_api_key")), "GEMINI_API_KEY");
     }
 
     #[test]

@@ -13,9 +13,10 @@ use super::exit::Exit;
 use super::show::{json, plural, secrets};
 use super::terms::{self, Terms};
 use super::{Context, envfile};
-use crate::catalogue::SecretName;
+use crate::admin::label_of;
 use crate::client::Client;
 use crate::error::{Error, Result};
+use crate::name::SecretName;
 use crate::{store, value};
 
 /// What is read of stdin or a file: more than any value or .env file of ours can have.
@@ -121,7 +122,7 @@ impl Context<'_> {
     pub(super) fn read_value(&mut self, name: SecretName) -> Result<Zeroizing<String>> {
         match &mut self.terminal.person {
             Some(person) => {
-                let asked = person.secret(&format!("{} ({name}), not shown: ", name.entry().label));
+                let asked = person.secret(&format!("{} ({name}), not shown: ", label_of(name.as_str())));
                 asked.map_err(|error| unreadable("the value", &error))
             }
             None => read_text(&mut self.terminal.input),
@@ -142,10 +143,10 @@ impl Context<'_> {
             let file = std::fs::File::open(file).map_err(|error| unreadable("the file", &error))?;
             read_text(file)?
         };
-        let plan = envfile::read(&text)?;
-        drop(text);
         let client = self.client()?;
         let current = client.list(business).await?;
+        let plan = envfile::read(&text, &current)?;
+        drop(text);
         if !self.is_json {
             let width = self.width();
             self.terminal.say(secrets::plan(&plan, &current, width));

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use super::exit::Exit;
 use super::show::{moment, table};
 use super::{Context, times};
-use crate::catalogue::SecretName;
 use crate::error::Result;
+use crate::name::SecretName;
 use crate::secret::Due;
 use crate::value;
 

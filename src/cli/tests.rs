@@ -10,7 +10,6 @@ use super::args::Connection;
 use super::signals::Signals;
 use super::terminal::{Person, Terminal};
 use super::{Context, run_on};
-use crate::catalogue::SecretName;
 use crate::error::Code;
 
 /// Answers with what he was told to, and remembers what he was asked.
@@ -108,10 +107,10 @@ fn without_a_person_the_flag_is_asked_for() {
 fn a_value_is_asked_for_without_echo_where_there_is_a_person_and_read_from_stdin_otherwise() {
     let person = somebody("typed");
     let mut prompted = terminal(Some(&person));
-    assert_eq!(context(&mut prompted).read_value(SecretName::GrokApiKey).unwrap().as_str(), "typed");
+    assert_eq!(context(&mut prompted).read_value("grok_api_key".parse().unwrap()).unwrap().as_str(), "typed");
     assert_eq!(*person.asked.lock().unwrap(), "(no echo) xAI Grok (grok_api_key), not shown: ");
     let mut piped = terminal(None);
-    assert_eq!(context(&mut piped).read_value(SecretName::GrokApiKey).unwrap().as_str(), "piped\n");
+    assert_eq!(context(&mut piped).read_value("grok_api_key".parse().unwrap()).unwrap().as_str(), "piped\n");
 }
 
 #[test]

@@ -4,16 +4,12 @@
 //! Names are interned: each distinct name of the process has a number, so that a name is copied, compared and hashed as
 //! one integer. The table never shrinks and is bounded, because a caller could pass texts without end.
 
-mod defaults;
-
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 use serde::{Serialize, Serializer};
-
-pub use self::defaults::Entry;
 
 /// The most distinct names of one process. A database has at most 200.
 const MAX_NAMES: usize = 1000;
@@ -27,12 +23,11 @@ const MAX_LENGTH: usize = 48;
 static TEXTS: [OnceLock<&'static str>; MAX_NAMES] = [const { OnceLock::new() }; MAX_NAMES];
 
 /// std Mutex: never held across an await.
-static NUMBERS: LazyLock<Mutex<HashMap<&'static str, u16>>> =
-    LazyLock::new(|| Mutex::new((0..).zip(defaults::SEED).map(|(number, name)| (name, number)).collect()));
+static NUMBERS: LazyLock<Mutex<HashMap<&'static str, u16>>> = LazyLock::new(Mutex::default);
 
 /// The name of a secret: `^[a-z][a-z0-9_]{0,47}$`. Whether a secret of that name exists, only the database can say.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SecretName(pub(crate) u16);
+pub struct SecretName(u16);
 
 /// The text cannot be the name of a secret. It is not repeated: swapped arguments would put a value there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +36,8 @@ pub struct NotAName;
 impl SecretName {
     /// The column in the database and the name in JavaScript.
     pub fn as_str(self) -> &'static str {
-        let at = usize::from(self.0);
-        TEXTS[at].get_or_init(|| defaults::SEED.get(at).copied().unwrap_or_default())
+        // Whoever has a number has it from `intern`, which put the text there first.
+        TEXTS[usize::from(self.0)].get().copied().unwrap_or_default()
     }
 
     /// The number under which this process knows the name. It means nothing to any other process.
@@ -52,8 +47,7 @@ impl SecretName {
 
     /// The name of that number, where one has been given out.
     pub fn from_number(number: u16) -> Option<Self> {
-        let at = usize::from(number);
-        (at < defaults::SEED.len() || TEXTS.get(at)?.get().is_some()).then_some(Self(number))
+        TEXTS.get(usize::from(number))?.get().map(|_| Self(number))
     }
 
     /// As parsing, but leaves room in the table for the names that the process itself uses.

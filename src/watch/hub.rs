@@ -171,8 +171,14 @@ mod tests {
 
     const ONE: Uuid = Uuid::from_u128(1);
     const OTHER: Uuid = Uuid::from_u128(2);
-    const GROK: SecretName = SecretName::GrokApiKey;
-    const GEMINI: SecretName = SecretName::GeminiApiKey;
+
+    fn grok() -> SecretName {
+        "grok_api_key".parse().unwrap()
+    }
+
+    fn gemini() -> SecretName {
+        "gemini_api_key".parse().unwrap()
+    }
 
     fn watching(filter: Filter) -> (Hub, Arc<Mailbox>) {
         let (hub, mailbox) = (Hub::default(), Arc::new(Mailbox::new(filter)));
@@ -188,12 +194,12 @@ mod tests {
     #[tokio::test]
     async fn a_slow_watcher_finds_one_event_a_business_with_all_its_names() {
         let (hub, mailbox) = watching(Filter::default());
-        hub.changed(ONE, &vec![(GROK, 4)]);
-        hub.changed(OTHER, &vec![(GROK, 1)]);
-        hub.changed(ONE, &vec![(GROK, 5), (GEMINI, 2)]);
-        hub.changed(ONE, &vec![(GROK, 4)]);
-        assert_eq!(mailbox.next().await, changed(ONE, &[(GROK, 5), (GEMINI, 2)]));
-        assert_eq!(mailbox.next().await, changed(OTHER, &[(GROK, 1)]));
+        hub.changed(ONE, &vec![(grok(), 4)]);
+        hub.changed(OTHER, &vec![(grok(), 1)]);
+        hub.changed(ONE, &vec![(grok(), 5), (gemini(), 2)]);
+        hub.changed(ONE, &vec![(grok(), 4)]);
+        assert_eq!(mailbox.next().await, changed(ONE, &[(grok(), 5), (gemini(), 2)]));
+        assert_eq!(mailbox.next().await, changed(OTHER, &[(grok(), 1)]));
         hub.close();
         assert_eq!(mailbox.next().await, None);
     }
@@ -201,19 +207,19 @@ mod tests {
     #[tokio::test]
     async fn a_resync_takes_the_place_of_all_that_waits() {
         let (hub, mailbox) = watching(Filter::default());
-        hub.changed(ONE, &vec![(GROK, 4)]);
+        hub.changed(ONE, &vec![(grok(), 4)]);
         hub.resync();
-        hub.changed(ONE, &vec![(GROK, 5)]);
+        hub.changed(ONE, &vec![(grok(), 5)]);
         assert_eq!(mailbox.next().await, Some(Event::Resync));
-        hub.changed(ONE, &vec![(GROK, 6)]);
-        assert_eq!(mailbox.next().await, changed(ONE, &[(GROK, 6)]));
+        hub.changed(ONE, &vec![(grok(), 6)]);
+        assert_eq!(mailbox.next().await, changed(ONE, &[(grok(), 6)]));
     }
 
     #[tokio::test]
     async fn what_waits_is_bounded() {
         let (hub, mailbox) = watching(Filter::default());
         for business in 0..100_000 {
-            hub.changed(Uuid::from_u128(business), &vec![(GROK, 1)]);
+            hub.changed(Uuid::from_u128(business), &vec![(grok(), 1)]);
         }
         assert_eq!(mailbox.next().await, Some(Event::Resync));
         hub.close();
@@ -222,11 +228,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_filter_lets_through_what_it_names() {
-        let (hub, mailbox) = watching(Filter { business: Some(ONE), names: GROK.into() });
-        hub.changed(OTHER, &vec![(GROK, 1)]);
-        hub.changed(ONE, &vec![(GEMINI, 1)]);
-        hub.changed(ONE, &vec![(GEMINI, 2), (GROK, 7)]);
-        assert_eq!(mailbox.next().await, changed(ONE, &[(GROK, 7)]));
+        let (hub, mailbox) = watching(Filter { business: Some(ONE), names: grok().into() });
+        hub.changed(OTHER, &vec![(grok(), 1)]);
+        hub.changed(ONE, &vec![(gemini(), 1)]);
+        hub.changed(ONE, &vec![(gemini(), 2), (grok(), 7)]);
+        assert_eq!(mailbox.next().await, changed(ONE, &[(grok(), 7)]));
     }
 
     #[tokio::test]

@@ -67,7 +67,7 @@ mod tests {
             panic!("not understood")
         };
         assert_eq!(business.to_string(), ID);
-        assert_eq!(versions, [(SecretName::GrokApiKey, 4)]);
+        assert_eq!(versions, [("grok_api_key".parse().unwrap(), 4)]);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 pub mod proxy;
 
-use app_secrets::{Client, Config, Options};
+use app_secrets::{Client, Config, Options, SecretName};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use uuid::Uuid;
@@ -19,6 +19,10 @@ fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
         panic!("{name} is not set: run `npm run with-postgres -- cargo test --no-default-features`")
     })
+}
+
+pub fn name(text: &str) -> SecretName {
+    text.parse().unwrap()
 }
 
 pub fn client(options: Options) -> Client {

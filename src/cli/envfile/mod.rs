@@ -9,25 +9,27 @@ use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::catalogue::SecretName;
 use crate::error::{Error, Result};
+use crate::name::SecretName;
+use crate::secret::Listed;
 use crate::value;
 
 use self::lines::Line;
 
-/// Names that providers and their SDKs use besides the catalogue's own in upper case.
-const ALIASES: [(&str, SecretName); 11] = [
-    ("GOOGLE_GEMINI_API_KEY", SecretName::GeminiApiKey),
-    ("XAI_API_KEY", SecretName::GrokApiKey),
-    ("ANTHROPIC_API_KEY", SecretName::ClaudeApiKey),
-    ("YT_API_KEY", SecretName::YoutubeApiKey),
-    ("KLING_ACCESS_KEY_ID", SecretName::KlingAccessKey),
-    ("KLING_ACCESS_KEY_SECRET", SecretName::KlingSecretKey),
-    ("SMS_API_KEY", SecretName::GlobalSmsApiKey),
-    ("WHATSAPP_TOKEN", SecretName::WhatsappApiKey),
-    ("WHATSAPP_ACCESS_TOKEN", SecretName::WhatsappApiKey),
-    ("GOOGLE_OAUTH_ACCESS_TOKEN", SecretName::GoogleAccessToken),
-    ("GOOGLE_OAUTH_REFRESH_TOKEN", SecretName::GoogleRefreshToken),
+/// Variables of providers and their SDKs, and the secret that each is where the database knows one of that name. A secret's own
+/// name in upper case always is one.
+const ALIASES: [(&str, &str); 11] = [
+    ("GOOGLE_GEMINI_API_KEY", "gemini_api_key"),
+    ("XAI_API_KEY", "grok_api_key"),
+    ("ANTHROPIC_API_KEY", "claude_api_key"),
+    ("YT_API_KEY", "youtube_api_key"),
+    ("KLING_ACCESS_KEY_ID", "kling_access_key"),
+    ("KLING_ACCESS_KEY_SECRET", "kling_secret_key"),
+    ("SMS_API_KEY", "global_sms_api_key"),
+    ("WHATSAPP_TOKEN", "whatsapp_api_key"),
+    ("WHATSAPP_ACCESS_TOKEN", "whatsapp_api_key"),
+    ("GOOGLE_OAUTH_ACCESS_TOKEN", "google_access_token"),
+    ("GOOGLE_OAUTH_REFRESH_TOKEN", "google_refresh_token"),
 ];
 
 /// What an import would write.
@@ -47,6 +49,7 @@ pub(crate) struct Entry {
     pub(crate) line: usize,
     pub(crate) variable: String,
     pub(crate) name: SecretName,
+    pub(crate) is_sealed: bool,
     pub(crate) value: SecretString,
     /// It looks like what stands for a key, and is none: a reference that another program resolves, or a template's
     /// placeholder.
@@ -58,7 +61,7 @@ impl Entry {
     pub(crate) fn masked(&self) -> String {
         let value = self.value.expose_secret();
         let characters = value.chars().count();
-        if characters < 12 || !self.name.entry().sealed {
+        if characters < 12 || !self.is_sealed {
             return "set".to_owned();
         }
         let last4: String = value.chars().skip(characters - 4).collect();
@@ -66,19 +69,22 @@ impl Entry {
     }
 }
 
-/// The secret that a variable stands for.
-fn secret_of(variable: &str) -> Option<SecretName> {
-    let upper = variable.to_ascii_uppercase();
-    let own = SecretName::ALL.into_iter().find(|name| name.as_str().eq_ignore_ascii_case(variable));
-    own.or_else(|| ALIASES.iter().find(|(alias, _)| *alias == upper).map(|(_, name)| *name))
+/// The secret that a variable stands for, among those that there are.
+fn secret_of<'a>(variable: &str, known: &'a [Listed]) -> Option<&'a Listed> {
+    let own = known.iter().find(|secret| secret.name.as_str().eq_ignore_ascii_case(variable));
+    own.or_else(|| {
+        let (_, name) = ALIASES.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(variable))?;
+        known.iter().find(|secret| secret.name.as_str() == *name)
+    })
 }
 
-/// Reads the file. No error repeats anything of it but line numbers and names of variables.
-pub(crate) fn read(text: &str) -> Result<Plan> {
+/// Reads the file; `known` are the secrets that the database lists, in its order. No error repeats anything of the file but line
+/// numbers and names of variables.
+pub(crate) fn read(text: &str, known: &[Listed]) -> Result<Plan> {
     let text = lines::normalised(text);
     let mut plan = Plan::default();
     for Line { number, variable, value } in lines::lines(&text)? {
-        let Some(name) = secret_of(variable) else {
+        let Some(&Listed { name, sealed: is_sealed, .. }) = secret_of(variable, known) else {
             plan.ignored.push(variable.to_owned());
             continue;
         };
@@ -93,12 +99,12 @@ pub(crate) fn read(text: &str) -> Result<Plan> {
         match value {
             Some(value) => {
                 let variable = variable.to_owned();
-                plan.entries.push(Entry { line: number, variable, name, value, is_doubtful });
+                plan.entries.push(Entry { line: number, variable, name, is_sealed, value, is_doubtful });
             }
             None => plan.blank.push(variable.to_owned()),
         }
     }
-    plan.entries.sort_by_key(|entry| entry.name);
+    plan.entries.sort_by_key(|entry| known.iter().position(|secret| secret.name == entry.name));
     if plan.entries.is_empty() {
         return Err(Error::InvalidArgument(
             "the file sets no secret: see `app-secrets list` for their names".into(),
@@ -158,6 +164,35 @@ fn malformed(number: usize, why: impl fmt::Display) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(text: &str) -> Result<Plan> {
+        let known: Vec<Listed> = ["gemini_api_key", "grok_api_key", "claude_api_key", "stripe_key"]
+            .map(|name| Listed {
+                name: name.parse().unwrap(),
+                label: name.into(),
+                sealed: true,
+                is_set: false,
+                last4: None,
+                version: 0,
+                updated_at: None,
+                last_read_at: None,
+                last_checked_at: None,
+                check_result: None,
+                expires_at: None,
+                rotate_every: None,
+                can_undo: false,
+            })
+            .into();
+        super::read(text, &known)
+    }
+
+    #[test]
+    fn a_secret_of_any_name_is_known_and_an_alias_of_none_is_not() {
+        let plan = read("STRIPE_KEY=a\nYT_API_KEY=b\n").unwrap();
+        let names: Vec<&str> = plan.entries.iter().map(|entry| entry.name.as_str()).collect();
+        assert_eq!(names, ["stripe_key"]);
+        assert_eq!(plan.ignored, ["YT_API_KEY"]);
+    }
 
     #[test]
     fn variables_are_known_by_the_catalogues_and_by_the_providers_names() {

@@ -12,7 +12,7 @@ pub(in crate::cli) fn listed(secrets: &[Listed], width: Option<usize>) -> String
             if secret.version > 0 { secret.version.to_string() } else { String::new() },
             secret.updated_at.map_or_else(String::new, moment),
             secret.last_read_at.map_or_else(String::new, moment),
-            secret.name.entry().label.to_owned(),
+            printable(&secret.label),
         ]
     });
     table(&["secret", "value", "version", "changed", "last read", "for"], &[2], rows, width)

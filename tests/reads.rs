@@ -4,7 +4,7 @@
 
 mod support;
 
-use app_secrets::{Code, NameSet, Options, SecretName};
+use app_secrets::{Code, NameSet, Options};
 use support::proxy::{EXECUTE, Proxy};
 use support::{admin, client, name, new_business, new_businesses, patient, plain, run, secret, service_url};
 use tokio::task::JoinSet;

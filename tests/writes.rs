@@ -4,7 +4,7 @@
 
 mod support;
 
-use app_secrets::{Client, Code, NameSet, Options, SecretName};
+use app_secrets::{Client, Code, NameSet, Options};
 use sqlx::{Connection, Executor};
 use support::proxy::{EXECUTE, Proxy};
 use support::{admin, client, name, new_business, patient, plain, secret, service_url};

@@ -1,104 +1,140 @@
-// npm run bench:migrate: how fast the migration is, what it needs, and how long a writer waits for it.
+// npm run bench:migrate: what the migration and its checks cost at several sizes, how long a writer waits for the migration,
+// and what reads, lists and writes cost then. Writes the section "At size" of RESULTS.md.
 //
-// node bench/migrate.mjs [--businesses N] [--batch N] [--json]
+// node bench/migrate.mjs [--secrets 10000,100000] [--million] [--batch N] [--json] [--no-write]
 
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { createLegacyTables, legacyKeys, loadLegacyData } from '../dev/legacy-data.mjs'
+import { createServiceLogin } from '../dev/migrate.mjs'
 import { startPostgres, withClient } from '../dev/postgres.mjs'
+import { connect } from '../index.js'
+import { machine } from './machine.mjs'
+import { command } from './operator.mjs'
+import { sizes, withSizes } from './size.mjs'
+import { quantile } from './statistics.mjs'
+
+const here = (name) => new URL(name, import.meta.url)
 
 const { values: options } = parseArgs({
   options: {
-    businesses: { type: 'string', default: '100000' },
+    secrets: { type: 'string', default: '10000,100000' },
+    million: { type: 'boolean', default: false },
     batch: { type: 'string', default: '250' },
     json: { type: 'boolean', default: false },
+    'no-write': { type: 'boolean', default: false },
   },
 })
-const businesses = Number(options.businesses)
-const cli = fileURLToPath(new URL('../bin/app-secrets.js', import.meta.url))
 
-const cluster = await startPostgres({ settings: { shared_buffers: '256MB' } })
-try {
+const wanted = options.secrets.split(',').map(Number)
+if (options.million) wanted.push(1_000_000)
+
+const results = { sizes: { machine: undefined, measured: [] } }
+for (const secrets of wanted) {
+  const cluster = await startPostgres({ settings: { shared_buffers: '256MB' } })
+  try {
+    results.sizes.measured.push(await measured(cluster, Math.ceil(secrets / legacyKeys.length)))
+    results.sizes.machine = await machine(cluster, cluster.urlFor('postgres'))
+  } finally {
+    await cluster.stop()
+  }
+}
+console.log(options.json ? JSON.stringify({ version: 1, ...results.sizes }) : sizes(results))
+if (!options['no-write']) {
+  const known = JSON.parse(readFileSync(here('results.json'), 'utf8'))
+  const all = { ...known, sizes: results.sizes }
+  writeFileSync(here('results.json'), `${JSON.stringify(all, rounded)}\n`)
+  writeFileSync(here('RESULTS.md'), withSizes(readFileSync(here('RESULTS.md'), 'utf8'), all))
+}
+if (results.sizes.measured.some(({ writer, mismatched }) => mismatched || writer.lost || writer.failed)) {
+  process.exitCode = 1
+}
+
+/** Everything at one size, on a server of its own. */
+async function measured(cluster, businesses) {
   const admin = cluster.urlFor('postgres')
+  const operator = { ADMIN_DATABASE_URL: admin, APP_SECRETS_URL: undefined }
   await createLegacyTables(admin)
   say(`loading ${businesses.toLocaleString('en')} businesses with ${legacyKeys.length} keys each`)
   await loadLegacyData(cluster.urlFor('supabase_admin'), { businesses, allKeys: true })
+  const commands = {}
+  const run = async (name, args, expected) => {
+    say(args.join(' '))
+    const { report, ...measures } = await command(operator, args, expected)
+    commands[name] = measures
+    return report
+  }
 
-  say('migrating, beside a writer that changes a key every 5 ms')
   const writer = await startWriter(admin)
-  const migration = await migrate(admin)
+  const migrated = await run('migrate', ['migrate', '--batch', options.batch])
   const written = await writer.stop()
-  const lost = await missing(admin, written.last)
-  const backfill = await withClient(admin, (client) =>
-    client.query(
-      `select count(*)::integer as secrets, extract(epoch from max(at) - min(at))::float8 as seconds
-       from app_secrets.audit_log where origin = 'backfill'`,
-    ),
+  const [backfill] = await rows(
+    admin,
+    `select count(*)::integer as secrets, extract(epoch from max(at) - min(at))::float8 as seconds
+     from app_secrets.audit_log where origin = 'backfill'`,
   )
-  const verification = await withClient(admin, (client) =>
-    client.query(
-      'select sum(mismatched)::integer as mismatched, sum(sealed_values)::integer as sealed from app_secrets.verify_legacy()',
-    ),
+  const [{ lost }] = await missing(admin, written.last)
+  // Healthy or not is of no interest here: what is looked at is the time.
+  await run('status', ['status'], [0, 2])
+  await run('doctor', ['doctor'], [0, 2])
+  await run('doctorFull', ['doctor', '--full'], [0, 2])
+  const { mismatched } = await run('verify', ['verify'])
+  await run('verifyAlone', ['verify', '--sessions', '1'])
+
+  const url = await createServiceLogin(cluster)
+  const calls = await called(
+    url,
+    await rows(admin, 'select id from public.businesses order by random() limit 2000'),
   )
 
-  const result = {
-    businesses,
-    secrets: migration.report.secrets,
-    seconds: migration.report.seconds,
-    secretsPerSecond: Math.round(migration.report.secrets / migration.report.seconds),
-    backfillPerSecond: Math.round(backfill.rows[0].secrets / backfill.rows[0].seconds),
-    peakMemoryMb: Math.round(migration.peakKb / 1024),
-    memoryMb: migration.series.map((kb) => Math.round(kb / 1024)),
-    writer: {
-      writes: written.waits.length,
-      waitsMs: percentiles(written.waits),
-      failed: written.failed,
-      lost,
-    },
-    mismatched: verification.rows[0].mismatched,
-    sealed: verification.rows[0].sealed,
-  }
-  console.log(options.json ? JSON.stringify({ version: 1, ...result }) : text(result))
-  if (result.mismatched || lost || written.failed) process.exitCode = 1
-} finally {
-  await cluster.stop()
-}
-
-/** The command line, as an operator runs it: the time is all of 002 to 004, verification included. */
-async function migrate(admin) {
-  const child = spawn(process.execPath, [cli, 'migrate', '--json', '--batch', options.batch], {
-    env: { ...process.env, ADMIN_DATABASE_URL: admin },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  const series = []
-  let out = ''
-  child.stdout.setEncoding('utf8').on('data', (chunk) => {
-    out += chunk
-  })
-  const ended = once(child, 'exit')
-  const timer = setInterval(() => series.push(residentKb(child.pid)), 500)
-  const [code] = await ended
-  clearInterval(timer)
-  if (code !== 0) throw new Error(`migrate ended with ${code}`)
-  const known = series.filter(Boolean)
-  const tenth = Math.max(1, Math.floor(known.length / 10))
+  await run('dropLegacy', ['migrate', '--drop-legacy', '--yes-drop-plaintext', 'postgres'])
+  await run('rollback', ['rollback', '--batch', options.batch])
   return {
-    report: JSON.parse(out),
-    peakKb: Math.max(0, ...known),
-    series: known.filter((_, i) => i % tenth === 0),
+    secrets: migrated.secrets,
+    businesses,
+    commands,
+    backfillPerSecond: backfill.secrets / backfill.seconds,
+    writer: { writes: written.waits.length, ...spread(written.waits), failed: written.failed, lost },
+    mismatched,
+    ...calls,
   }
 }
 
-/** Resident memory; 0 where the platform does not tell. */
-function residentKb(pid) {
+/** What a service meets: reads, lists and writes, without a cache. */
+async function called(url, found) {
+  say('reads, lists and writes')
+  const ids = found.map(({ id }) => id)
+  const pick = (list, i) => list[(i * 7919) % list.length]
+  const secrets = await connect({ url, cache: false })
+  const read = (i) => secrets.get(pick(ids, i), pick(legacyKeys, i))
+  const timed = async (count, call) => {
+    const waits = []
+    for (let i = 0; i < count; i++) {
+      const started = performance.now()
+      await call(i)
+      waits.push(performance.now() - started)
+    }
+    return waits
+  }
   try {
-    return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0)
-  } catch {
-    return 0
+    await timed(200, read)
+    const waits = await timed(1_000, read)
+    const started = performance.now()
+    const callers = Array.from({ length: 32 }, async (_, caller) => {
+      for (let i = 0; i < 500; i++) await read(caller * 500 + i)
+    })
+    await Promise.all(callers)
+    const perSecond = (32 * 500) / ((performance.now() - started) / 1000)
+    return {
+      reads: { perSecond, ...spread(waits) },
+      lists: spread(await timed(300, (i) => secrets.list(pick(ids, i)))),
+      writes: spread(
+        await timed(300, (i) => secrets.set(pick(ids, i), pick(legacyKeys, i), `written later ${i}`)),
+      ),
+    }
+  } finally {
+    await secrets.close()
   }
 }
 
@@ -134,36 +170,27 @@ async function startWriter(admin) {
 }
 
 /** How many of the writer's values are not what the sealed side reveals. */
-async function missing(admin, last) {
-  const { rows } = await withClient(admin, (client) =>
-    client.query(
-      `select count(*)::integer as lost
-       from unnest($1::uuid[], $2::text[]) as w(id, value)
-       left join public.decrypted_business_secrets d on d.business_id = w.id
-       where d.grok_api_key is distinct from w.value`,
-      [[...last.keys()], [...last.values()]],
-    ),
+function missing(admin, last) {
+  return rows(
+    admin,
+    `select count(*)::integer as lost
+     from unnest($1::uuid[], $2::text[]) as w(id, value)
+     left join public.decrypted_business_secrets d on d.business_id = w.id
+     where d.grok_api_key is distinct from w.value`,
+    [[...last.keys()], [...last.values()]],
   )
-  return rows[0].lost
 }
 
-function percentiles(waits) {
-  const sorted = waits.toSorted((a, b) => a - b)
-  const at = (q) => Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] * 10) / 10
-  return { p50: at(0.5), p99: at(0.99), max: at(1) }
+async function rows(url, text, values) {
+  return (await withClient(url, (client) => client.query(text, values))).rows
 }
 
-function text(result) {
-  const n = (value) => value.toLocaleString('en')
-  return [
-    '',
-    `migrated      ${n(result.secrets)} secrets of ${n(result.businesses)} businesses in ${result.seconds.toFixed(1)} s`,
-    `rate          ${n(result.secretsPerSecond)} secrets/s (aim: 5,000), 002 to 004 with verification; ${n(result.backfillPerSecond)} in the backfill`,
-    `memory        peak ${result.peakMemoryMb} MB; over time ${result.memoryMb.join(', ')} MB`,
-    `writer        ${n(result.writer.writes)} writes, waited p50 ${result.writer.waitsMs.p50}, p99 ${result.writer.waitsMs.p99}, max ${result.writer.waitsMs.max} ms (aim: under 1,000)`,
-    `lost          ${result.writer.lost} of its values, ${result.writer.failed} of its writes failed`,
-    `mismatched    ${result.mismatched} of ${n(result.sealed)} sealed values`,
-  ].join('\n')
+function spread(waits) {
+  return { p50: quantile(waits, 0.5), p99: quantile(waits, 0.99), max: quantile(waits, 1) }
+}
+
+function rounded(_, value) {
+  return typeof value === 'number' ? Number(value.toPrecision(5)) : value
 }
 
 function say(line) {

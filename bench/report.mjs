@@ -2,6 +2,7 @@
 // the median of the processes.
 
 import { batchedPeers, CONNECTIONS, columnPeers, plainPeers } from './contenders.mjs'
+import { sizes } from './size.mjs'
 import { median, quantile } from './statistics.mjs'
 
 const US = { unit: 'µs', digits: 1, lessIsBetter: true }
@@ -36,8 +37,10 @@ export function report(results) {
     invalidation(results),
     absolute(results),
     limit(results),
+    sizes(results),
   ]
     .filter(Boolean)
+    .map((part) => part.trimEnd())
     .join('\n\n')
     .concat('\n')
 }

@@ -41,6 +41,8 @@ export interface MigrateOptions extends AdminOptions, CatalogueOptions {
   to?: 2 | 3 | 4
   /** The most businesses in one transaction of the backfill, 1 to 10,000. 100 unless told; fewer where that takes long. */
   batch?: number
+  /** How many sessions backfill at once, 1 to 32: unless told, as many as this machine has cores, and at most 4. */
+  sessions?: number
   /** A rest after each batch. 0 unless told. */
   pauseMs?: number
   /** How long to try for a lock that others hold. 60,000 unless told. */
@@ -140,7 +142,16 @@ export interface FileStatus {
  *
  * Resolves also where it finds faults: look at `verified`.
  */
-export declare function verify(options?: AdminOptions | null): Promise<Verification>
+export declare function verify(options?: VerifyOptions | null): Promise<Verification>
+
+/** How to verify. */
+export interface VerifyOptions extends AdminOptions {
+  /**
+   * How many sessions compare at once, 1 to 32, all of one snapshot: unless told, as many as this machine has cores, and at
+   * most 4.
+   */
+  sessions?: number
+}
 
 /** What a verification found. Counts and ids only. */
 export interface Verification {

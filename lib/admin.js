@@ -7,9 +7,9 @@ const { SecretsError } = require('./errors.js')
 
 const connection = ['url', 'ca', 'allowInsecure', 'timeoutMs']
 const known = {
-  migrate: [...connection, 'config', 'to', 'batch', 'pauseMs', 'lockWaitMs', 'reapply'],
+  migrate: [...connection, 'config', 'to', 'batch', 'sessions', 'pauseMs', 'lockWaitMs', 'reapply'],
   status: [...connection, 'config'],
-  verify: connection,
+  verify: [...connection, 'sessions'],
   doctor: [...connection, 'config', 'serviceUrl', 'full'],
 }
 

@@ -263,6 +263,51 @@ begin
     using p_business_id, v_reference;
 end $$;
 
+-- The backfill in several sessions at once: each takes the next p_limit businesses after the checkpoint, commits, so that the
+-- next session can take its own, and fills them by fill_claimed. Empty at the end. Whatever a session leaves, because it was
+-- killed or because somebody holds the row, backfill_batch finds afterwards.
+create or replace function app_secrets.claim_businesses(p_limit integer) returns uuid[]
+    language plpgsql set search_path = pg_catalog, pg_temp set row_security = off
+as $$
+declare
+    v_last uuid;
+    v_ids uuid[];
+begin
+    insert into app_secrets.backfill_progress (phase) values ('fill'), ('in_place') on conflict (phase) do nothing;
+    select p.last_id into v_last
+    from app_secrets.backfill_progress p where p.phase = 'fill' and not p.finished for update;
+    if not found then
+        return '{}';
+    end if;
+    v_ids := app_secrets.businesses_after(v_last, p_limit);
+    update app_secrets.backfill_progress p set
+        last_id = coalesce(v_ids[cardinality(v_ids)], p.last_id), finished = cardinality(v_ids) < p_limit,
+        updated_at = clock_timestamp()
+    where p.phase = 'fill';
+    return v_ids;
+end $$;
+
+-- Fills those of these businesses that nobody else holds, and counts them.
+create or replace function app_secrets.fill_claimed(p_ids uuid[], out businesses integer, out secrets integer)
+    language plpgsql set search_path = pg_catalog, pg_temp set row_security = off
+as $$
+declare
+    v_locked uuid[];
+begin
+    if pg_my_temp_schema() <> 0 then
+        perform app_secrets.refuse_temporary_types();
+    end if;
+    v_locked := app_secrets.lock_businesses(p_ids);
+    businesses := cardinality(v_locked);
+    perform set_config('app_secrets.origin', 'backfill', true);
+    secrets := app_secrets.fill_businesses(v_locked);
+    perform set_config('app_secrets.origin', '', true);
+    -- At the end, because the other sessions wait for this row until the transaction is through.
+    update app_secrets.backfill_progress p set
+        rows_done = p.rows_done + fill_claimed.businesses, updated_at = clock_timestamp()
+    where p.phase = 'fill';
+end $$;
+
 -- One batch, to be committed by the caller: up to p_limit businesses after the checkpoint; then those that were locked or
 -- came around the triggers; then the cells that are sealed in place. `finished` once nothing is found, `waiting` when what is
 -- left is locked.
@@ -298,14 +343,10 @@ begin
         v_ids := '{}';
     end if;
     if v_phase = 'fill' or cardinality(v_ids) > 0 then
-        v_locked := app_secrets.lock_businesses(v_ids);
-        businesses := cardinality(v_locked);
-        perform set_config('app_secrets.origin', 'backfill', true);
-        secrets := app_secrets.fill_businesses(v_locked);
-        perform set_config('app_secrets.origin', '', true);
+        select f.businesses, f.secrets into businesses, secrets from app_secrets.fill_claimed(v_ids) f;
         update app_secrets.backfill_progress p set
-            last_id = coalesce(v_ids[cardinality(v_ids)], p.last_id), rows_done = p.rows_done + businesses,
-            finished = p.finished or cardinality(v_ids) < p_limit, updated_at = clock_timestamp()
+            last_id = coalesce(v_ids[cardinality(v_ids)], p.last_id),
+            finished = p.finished or cardinality(v_ids) < p_limit
         where p.phase = 'fill';
         waiting := v_phase is null and businesses = 0;
         return;

@@ -84,7 +84,7 @@ fn small_batches() -> MigrateOptions {
 }
 
 async fn is_proved(admin: &Admin) {
-    let found = admin.verify().await.unwrap();
+    let found = admin.verify(2, &Control::silent()).await.unwrap().unwrap();
     assert!(found.is_sound(), "{}", found.summary());
     let values: i64 = found.columns.unwrap().iter().map(|column| column.sealed_values).sum();
     assert_eq!(values, BUSINESSES * 3);

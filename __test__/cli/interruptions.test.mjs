@@ -83,7 +83,8 @@ async function interrupted(t, random, wanted, makeDatabase, interrupt) {
       // How long a whole run takes here is learnt from the first.
       let span = 1_500
       for (let ended = false; !ended && done < wanted; ) {
-        const run = startCli(db, ['migrate', '--batch', '5', '--pause-ms', '5'])
+        const sessions = String(random.pick([1, 2, 4]))
+        const run = startCli(db, ['migrate', '--batch', '5', '--pause-ms', '5', '--sessions', sessions])
         const started = performance.now()
         const moment = delay(random.next() * span)
         const { code, stderr } = await Promise.race([run.ended, moment.then(() => ({}))])

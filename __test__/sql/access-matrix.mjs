@@ -183,6 +183,8 @@ const functions = {
   'app_secrets.add_secret(text, text, name, boolean, text)': 'invoker',
   'app_secrets.all_business_ids()': 'definer',
   'app_secrets.backfill_batch(integer)': 'invoker',
+  'app_secrets.claim_businesses(integer)': 'invoker',
+  'app_secrets.fill_claimed(uuid[])': 'invoker',
   'app_secrets.begin_rekey(uuid, bytea)': 'invoker',
   'app_secrets.businesses_after(uuid, integer)': 'invoker',
   'app_secrets.businesses_to_fill(integer)': 'invoker',

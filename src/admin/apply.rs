@@ -27,6 +27,8 @@ pub struct MigrateOptions {
     pub batch: u32,
     /// A rest after each batch.
     pub pause: Duration,
+    /// How many sessions backfill at once, 1 to 32.
+    pub sessions: u32,
     /// How long to try for a lock before giving up.
     pub lock_wait: Duration,
     /// Sends the files again that are applied: it puts back what was changed or dropped of ours.
@@ -39,10 +41,24 @@ impl Default for MigrateOptions {
             to: File::last_expanding(),
             batch: 100,
             pause: Duration::ZERO,
+            sessions: default_sessions(),
             lock_wait: Duration::from_mins(1),
             reapply: false,
         }
     }
+}
+
+/// As many sessions as this machine has cores, and at most four: their work is the server's, which others use too.
+pub fn default_sessions() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(4).min(4))
+}
+
+/// Each of them is a connection of the server's, or two.
+pub(crate) fn check_sessions(sessions: u32) -> Result<()> {
+    if (1..=32).contains(&sessions) {
+        return Ok(());
+    }
+    Err(Error::InvalidArgument("`sessions` is a number from 1 to 32".into()))
 }
 
 /// What a migration came to.
@@ -108,7 +124,7 @@ impl MigrateOptions {
         if !(1..=10_000).contains(&self.batch) {
             return Err(Error::InvalidArgument("`batch` is a number of businesses from 1 to 10,000".into()));
         }
-        Ok(())
+        check_sessions(self.sessions)
     }
 }
 

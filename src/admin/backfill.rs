@@ -1,14 +1,17 @@
 //! Runs batches until nothing is left: paced, adapted to the server, and reported.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::apply::MigrateOptions;
 use super::event::{Control, Event, Progress};
-use super::session::{Halt, Manner, Session};
+use super::session::{Halt, Manner, Session, no_session};
+use super::sweep::broken;
 use crate::error::Error;
-use crate::queries::backfill::{self, Direction};
+use crate::queries::backfill::{self, Direction, Totals};
 use crate::queries::catalogue::{self, Catalogue};
 
 /// A writer of keys waits for the batch that is running, so batches that take longer are made smaller.
@@ -31,7 +34,6 @@ pub(crate) async fn run(
     let catalogue = catalogue::read(session.connection()).await?.unwrap_or_default();
     let totals = backfill::totals(session.connection(), &catalogue, direction).await?;
     let mut pace = Pace::new(totals.done, totals.total);
-    let mut size = Size::new(options.batch);
     let manner = Manner {
         what: match direction {
             Direction::Fill => "the backfill",
@@ -40,6 +42,24 @@ pub(crate) async fn run(
         lock_wait: options.lock_wait,
         is_cancelled_by_stop: false,
     };
+    // The restore writes the app's own table, where its triggers may lock what several businesses share.
+    let others = if direction == Direction::Fill { others(options, totals) } else { 0 };
+    if others > 0 {
+        let shared = Shared { filled: *filled, pace, is_over: false };
+        let shared = Arc::new(Mutex::new(shared));
+        let outcome = together(session, others, control, options, &shared).await;
+        (*filled, pace) = {
+            let shared = lock(&shared);
+            (shared.filled, shared.pace)
+        };
+        match outcome {
+            Err(Halt::Failed(error @ Error::InvalidValue { .. })) => {
+                return Err(too_long(session, &catalogue, error).await);
+            }
+            other => other?,
+        }
+    }
+    let mut size = Size::new(options.batch);
     loop {
         if control.is_stopped() {
             return Err(Halt::Stopped);
@@ -81,6 +101,108 @@ pub(crate) async fn run(
             return Err(Halt::Stopped);
         }
     }
+}
+
+/// How many sessions are of use beside the first: none where one batch is all there is.
+fn others(options: &MigrateOptions, totals: Totals) -> u32 {
+    let batches = (totals.total - totals.done).max(0).unsigned_abs().div_ceil(options.batch.into());
+    options.sessions.min(u32::try_from(batches).unwrap_or(u32::MAX)).saturating_sub(1)
+}
+
+/// What the sessions share.
+struct Shared {
+    filled: Filled,
+    pace: Pace,
+    /// One of them failed: the others end with their batch.
+    is_over: bool,
+}
+
+/// std Mutex: never held across an await.
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes batch after batch, each a range of the key, in several sessions, to the end of the key. What was locked is left
+/// to the batches of one session that follow.
+async fn together(
+    session: &mut Session,
+    others: u32,
+    control: &Control,
+    options: &MigrateOptions,
+    shared: &Arc<Mutex<Shared>>,
+) -> Result<(), Halt> {
+    let mut running = JoinSet::new();
+    for number in 0..others {
+        let mut other = match session.another().await {
+            Ok(other) => other,
+            Err(error) => {
+                control.tell(&no_session(number + 1, &error));
+                break;
+            }
+        };
+        let (control, options, shared) = (control.clone(), options.clone(), Arc::clone(shared));
+        running.spawn(async move { fill(&mut other, &control, &options, &shared).await });
+    }
+    let mut outcome = fill(session, control, options, shared).await;
+    while let Some(ended) = running.join_next().await {
+        outcome = outcome.and(ended.map_err(|error| broken(&error).into()).flatten());
+    }
+    outcome
+}
+
+async fn fill(
+    session: &mut Session,
+    control: &Control,
+    options: &MigrateOptions,
+    shared: &Mutex<Shared>,
+) -> Result<(), Halt> {
+    let mut size = Size::new(options.batch);
+    let manner = Manner { what: "the backfill", lock_wait: options.lock_wait, is_cancelled_by_stop: false };
+    while !lock(shared).is_over {
+        if control.is_stopped() {
+            return Err(Halt::Stopped);
+        }
+        let limit = size.current;
+        let started = Instant::now();
+        let batch = async {
+            let claimed = session
+                .run(control, manner, |connection| Box::pin(backfill::claim(connection, limit)))
+                .await?;
+            if claimed.is_empty() {
+                return Ok(None);
+            }
+            let claimed = Arc::new(claimed);
+            session
+                .run(control, manner, |connection| {
+                    let claimed = Arc::clone(&claimed);
+                    Box::pin(async move { backfill::fill_claimed(connection, &claimed).await })
+                })
+                .await
+                .map(Some)
+        };
+        match batch.await {
+            Ok(Some((businesses, secrets))) => {
+                size.adapt(started.elapsed());
+                let progress = {
+                    let mut shared = lock(shared);
+                    shared.filled.businesses += i64::from(businesses);
+                    shared.filled.secrets += i64::from(secrets);
+                    let secrets = shared.filled.secrets;
+                    shared.pace.note(businesses, secrets)
+                };
+                control.tell(&Event::Batch(progress));
+            }
+            Ok(None) => return Ok(()),
+            Err(halt) => {
+                lock(shared).is_over = true;
+                return Err(halt);
+            }
+        }
+        if !control.rest(options.pause).await {
+            return Err(Halt::Stopped);
+        }
+    }
+    Ok(())
 }
 
 /// The database says that a value is too long, not whose.
@@ -126,6 +248,7 @@ impl Size {
 }
 
 /// Counts and extrapolates.
+#[derive(Clone, Copy)]
 pub(crate) struct Pace {
     started: Instant,
     before: i64,

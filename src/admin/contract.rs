@@ -17,7 +17,7 @@ use crate::queries::backfill::{self as rows, Direction, PutBack};
 use crate::queries::catalogue::{self, Catalogue};
 use crate::queries::dependents::{self, Dependent};
 use crate::queries::ledger::{self, Applied};
-use crate::queries::proof;
+use crate::queries::proof::{self, Range};
 
 /// What became of the plaintext columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -290,7 +290,7 @@ async fn prove(
     filled: &mut Filled,
     applied: &[Applied],
 ) -> Result<(), Halt> {
-    let columns = proof::columns(session.connection()).await?;
+    let columns = proof::columns(session.connection(), Range::default()).await?;
     outcome.lost = columns.iter().map(|column| column.mismatched).sum();
     let catalogue = catalogue::read(session.connection()).await?.unwrap_or_default();
     if outcome.lost == 0

@@ -20,11 +20,12 @@ mod scram;
 mod scrub;
 mod session;
 mod status;
+mod sweep;
 mod types;
 mod verify;
 mod wrapping;
 
-pub use self::apply::{MigrateOptions, Migrated, Plan};
+pub use self::apply::{MigrateOptions, Migrated, Plan, default_sessions};
 pub use self::contract::{Confirmation, DropOptions, DropPlan, Dropped, RolledBack};
 pub use self::emit::{Emitted, missing};
 pub use self::event::{Control, Event, Progress, Stopper};

@@ -56,10 +56,11 @@ pub(crate) struct Manner<'a> {
     pub(crate) is_cancelled_by_stop: bool,
 }
 
-/// Holds the migrators' lock for as long as it lives.
+/// Holds the migrators' lock for as long as it lives, or works beside one that does.
 pub(crate) struct Session {
     worker: PgConnection,
     watcher: Watcher,
+    config: Config,
 }
 
 struct Watcher {
@@ -81,20 +82,29 @@ impl Admin {
         if self.config.pooler == Pooler::Transaction {
             return Err(pooled(&self.config).into());
         }
-        let mut worker = session::open(&self.config, "app-secrets migrate").await?;
-        let mut connection = session::open(&self.config, "app-secrets migrate (watching)").await?;
-        if session::is_pooled(&mut worker, &mut connection).await? {
+        let mut session = Session::open(&self.config).await?;
+        if session::is_pooled(&mut session.worker, &mut session.watcher.connection).await? {
             return Err(pooled(&self.config).into());
         }
-        let pid = session::pid(&mut worker).await?;
-        let watcher = Watcher { connection, pid, seen: Vec::new() };
-        let mut session = Session { worker, watcher };
         session.wait_for_turn(control).await?;
         Ok(session)
     }
 }
 
 impl Session {
+    async fn open(config: &Config) -> Result<Self> {
+        let mut worker = session::open(config, "app-secrets migrate").await?;
+        let connection = session::open(config, "app-secrets migrate (watching)").await?;
+        let pid = session::pid(&mut worker).await?;
+        let watcher = Watcher { connection, pid, seen: Vec::new() };
+        Ok(Self { worker, watcher, config: config.clone() })
+    }
+
+    /// One more, which works under the lock that this one holds.
+    pub(crate) async fn another(&self) -> Result<Self> {
+        Self::open(&self.config).await
+    }
+
     async fn wait_for_turn(&mut self, control: &Control) -> Result<(), Halt> {
         let mut told: Vec<i32> = Vec::new();
         while !session::try_lock(&mut self.worker).await? {
@@ -182,6 +192,11 @@ impl Watcher {
             waited.as_secs_f64()
         ))
     }
+}
+
+/// It goes on with fewer sessions than it was asked for.
+pub(crate) fn no_session(there_are: u32, error: &Error) -> Event {
+    Event::Warning(format!("no further session could be opened, so this goes on with {there_are}: {error}"))
 }
 
 fn pooled(config: &Config) -> Error {

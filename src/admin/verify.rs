@@ -1,12 +1,18 @@
 //! The proof that nothing was lost: row by row and value by value, inside the database.
 
+use std::pin::pin;
+
 use super::Admin;
+use super::apply::check_sessions;
+use super::event::Control;
 use super::files::{FILL, RPC};
+use super::sweep::Sessions;
 use crate::error::{Error, Result};
 use crate::queries::backfill;
 use crate::queries::catalogue::{self, Catalogue};
 use crate::queries::ledger::{self, Applied};
 use crate::queries::proof::{self, ColumnProof, Finding, LegacyWrites, Recorded};
+use crate::queries::session;
 use crate::timestamp::Timestamp;
 
 /// What a verification found. Counts and ids only.
@@ -115,43 +121,36 @@ pub(crate) fn triggers(applied: &[Applied], catalogue: &Catalogue) -> Vec<(Strin
 
 impl Admin {
     /// Compares every plaintext value with what Vault decrypts to, and every reference with its Vault row. What it finds
-    /// is recorded, so that [`status`](Self::status) can show it.
-    pub async fn verify(&self) -> Result<Verification> {
-        let mut connection = self.look().await?;
-        let connection = &mut connection;
-        let applied = ledger::applied(connection).await?;
-        let catalogue = catalogue::read(connection).await?;
-        let Some(catalogue) = catalogue.filter(|_| applied.iter().any(|entry| entry.version == FILL)) else {
-            let found = applied
-                .last()
-                .map_or_else(|| "nothing is applied".into(), |last| format!("{:03}", last.version));
-            return Err(Error::NotMigrated { found });
+    /// is recorded, so that [`status`](Self::status) can show it. Works in that many sessions, 1 to 32, which share one
+    /// snapshot. `None` where it was told to stop: then it has found nothing, and recorded nothing.
+    pub async fn verify(&self, sessions: u32, control: &Control) -> Result<Option<Verification>> {
+        check_sessions(sessions)?;
+        let first = self.look().await?;
+        let mut sessions = Sessions::begin(self, first, sessions - 1, control).await?;
+        let pids = sessions.pids();
+        let outcome = {
+            let mut work = pin!(compare(&mut sessions, control));
+            tokio::select! {
+                outcome = &mut work => outcome,
+                () = control.stopped() => {
+                    // Where that fails the statements end by themselves, and soon.
+                    let _ = self.cancel(&pids).await;
+                    work.await
+                }
+            }
         };
-        let columns = match catalogue.synced().next() {
-            Some(_) => Some(proof::columns(connection).await?),
-            None => None,
-        };
-        let (cells, _) = proof::cell_faults(connection, &catalogue, None).await?;
-        let idle = proof::idle_triggers(connection, &triggers(&applied, &catalogue)).await?;
-        let said = |(name, exists): (String, bool)| {
-            format!("{name} {}", if exists { "is disabled" } else { "is missing" })
-        };
-        let found = Verification {
-            columns,
-            dangling: cells.dangling,
-            undecryptable: cells.undecryptable,
-            unsealed: cells.unsealed,
-            orphans: proof::orphans(connection).await?,
-            strangers: proof::strangers(connection).await?,
-            idle_triggers: idle.into_iter().map(said).collect(),
-            legacy_writes: proof::legacy_writes(connection).await?,
-        };
+        if control.is_stopped() {
+            return Ok(None);
+        }
+        let found = outcome?;
+        let connection = &mut sessions.first;
+        session::end_snapshot(connection).await?;
         // In the middle of a rollback the two sides differ, which it makes good itself and says nothing of afterwards.
         if !backfill::is_restoring(connection).await? {
             // A standby cannot keep it, and proves as much.
             let _ = proof::record(connection, &found.recorded()).await;
         }
-        Ok(found)
+        Ok(Some(found))
     }
 
     /// Removes the rows of Vault that are ours and that no cell refers to: one business after the other, under its lock.
@@ -174,6 +173,33 @@ impl Admin {
             }
         }
     }
+}
+
+/// Everything that a verification looks at, in the sessions' snapshot.
+async fn compare(sessions: &mut Sessions, control: &Control) -> Result<Verification> {
+    let applied = ledger::applied(&mut sessions.first).await?;
+    let catalogue = catalogue::read(&mut sessions.first).await?;
+    let Some(catalogue) = catalogue.filter(|_| applied.iter().any(|entry| entry.version == FILL)) else {
+        let found =
+            applied.last().map_or_else(|| "nothing is applied".into(), |last| format!("{:03}", last.version));
+        return Err(Error::NotMigrated { found });
+    };
+    let swept = sessions.sweep(&catalogue, control).await?;
+    let connection = &mut sessions.first;
+    let idle = proof::idle_triggers(connection, &triggers(&applied, &catalogue)).await?;
+    let said = |(name, exists): (String, bool)| {
+        format!("{name} {}", if exists { "is disabled" } else { "is missing" })
+    };
+    Ok(Verification {
+        columns: catalogue.synced().next().map(|_| swept.columns),
+        dangling: swept.faults.dangling,
+        undecryptable: swept.faults.undecryptable,
+        unsealed: swept.faults.unsealed,
+        orphans: proof::orphans(connection).await?,
+        strangers: proof::strangers(connection).await?,
+        idle_triggers: idle.into_iter().map(said).collect(),
+        legacy_writes: proof::legacy_writes(connection).await?,
+    })
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::logins::{Access, Login};
 use super::names::{Init, Names, Types};
 use super::rekey::Rekey;
 use super::terms::{Terms, Undo};
+use crate::admin::default_sessions;
 
 /// Moves each business's API keys into Supabase Vault, and looks after them there.
 #[derive(Debug, Parser)]
@@ -84,6 +85,9 @@ pub(crate) enum Command {
         /// First remove the Vault rows of ours that no cell refers to; rows that only look like ours stay
         #[arg(long)]
         fix_orphans: bool,
+
+        #[command(flatten)]
+        sessions: Sessions,
     },
 
     /// Rewrite the tables so that dropped plaintext leaves their pages
@@ -254,6 +258,20 @@ pub(crate) struct Batches {
     pub(crate) locks: Locks,
 }
 
+/// How many work at once.
+#[derive(Debug, Args, Clone)]
+pub(crate) struct Sessions {
+    /// How many sessions work at once, 1 to 32; as many as this machine has cores, and at most 4, unless given
+    #[arg(long, value_name = "N")]
+    sessions: Option<u32>,
+}
+
+impl Sessions {
+    pub(crate) fn number(&self) -> u32 {
+        self.sessions.unwrap_or_else(default_sessions)
+    }
+}
+
 /// How long to try for locks.
 #[derive(Debug, Args, Clone)]
 pub(crate) struct Locks {
@@ -287,6 +305,9 @@ pub(crate) struct Migrate {
     /// Consent to the loss of this index, constraint or function, which concerns others too; as often as needed
     #[arg(long, value_name = "NAME", requires = "drop_legacy")]
     pub(crate) also_drop: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) sessions: Sessions,
 
     #[command(flatten)]
     pub(crate) batches: Batches,

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Context;
-use super::args::{Batches, Migrate, Scrub};
+use super::args::{Batches, Migrate, Scrub, Sessions};
 use super::exit::Exit;
 use super::progress::Display;
 use super::show::{doctor, json, migration};
 use super::signals::Signals;
-use crate::admin::{Confirmation, Control, DropOptions, Dropped, MigrateOptions};
+use crate::admin::{Admin, Confirmation, Control, DropOptions, Dropped, MigrateOptions, Verification};
 use crate::doctor::Level;
 use crate::error::{Error, Result};
 use crate::name::SecretName;
@@ -25,14 +25,28 @@ impl Context<'_> {
         Ok(if status.is_pending() { Exit::Pending } else { Exit::Ok })
     }
 
-    pub(super) async fn verify(&mut self, fix_orphans: bool) -> Result<Exit> {
+    pub(super) async fn verify(&mut self, fix_orphans: bool, sessions: &Sessions) -> Result<Exit> {
         let admin = self.admin()?;
         self.head(admin.config());
         let removed = if fix_orphans { Some(admin.fix_orphans().await?) } else { None };
-        let found = admin.verify().await?;
+        let Some(found) = self.verified(&admin, sessions).await? else {
+            return Ok(Exit::Stopped);
+        };
         let width = self.width();
         self.show(|| migration::verification(&found, removed, width), || json::verification(&found, removed));
         Ok(if found.is_sound() { Exit::Ok } else { Exit::VerificationFailed })
+    }
+
+    /// Verifies, with progress; `None` where it was stopped, which it says.
+    async fn verified(&mut self, admin: &Admin, sessions: &Sessions) -> Result<Option<Verification>> {
+        let run = self.watched("verify");
+        let found = admin.verify(sessions.number(), &run.control).await;
+        run.end();
+        let found = found?;
+        if found.is_none() {
+            self.terminal.note("Stopped: not everything was compared, and nothing was recorded or changed.");
+        }
+        Ok(found)
     }
 
     pub(super) async fn migrate(&mut self, arguments: Migrate) -> Result<Exit> {
@@ -40,6 +54,7 @@ impl Context<'_> {
         let options = MigrateOptions {
             to: arguments.to.unwrap_or(defaults.to),
             reapply: arguments.reapply,
+            sessions: arguments.sessions.number(),
             ..defaults
         };
         let (admin, width) = (self.admin_with_catalogue()?, self.width());
@@ -67,7 +82,9 @@ impl Context<'_> {
     pub(super) async fn drop_legacy(&mut self, arguments: Migrate) -> Result<Exit> {
         let admin = self.admin()?;
         self.head(admin.config());
-        let found = admin.verify().await?;
+        let Some(found) = self.verified(&admin, &arguments.sessions).await? else {
+            return Ok(Exit::Stopped);
+        };
         if !self.is_json {
             let width = self.width();
             self.terminal.say(migration::verification(&found, None, width));

@@ -3,6 +3,7 @@
 use super::{Level, Patient, Report, Verdict, some};
 use crate::admin::{FILES, FILL, File, Finding, RPC, triggers as shipped_triggers};
 use crate::error::Result;
+use crate::queries::proof::{Cells, Range};
 use crate::queries::server::{self, Canary};
 use crate::queries::{backfill, inspect, pages, proof};
 
@@ -127,8 +128,8 @@ async fn key(patient: &mut Patient) -> Result<Verdict> {
 async fn other_key(patient: &mut Patient) -> Result<Verdict> {
     const ANEW: &str = "delete from vault.secrets where name = 'app_secrets/canary', then `app-secrets migrate \
                         --reapply`, which seals a new probe";
-    let sample = (!patient.is_full).then_some(SAMPLE);
-    let (faults, opened) = proof::cell_faults(&mut patient.connection, &patient.catalogue, sample).await?;
+    let which = which_cells(patient);
+    let (faults, opened) = proof::cell_faults(&mut patient.connection, &patient.catalogue, which).await?;
     let lost = faults.undecryptable.count;
     Ok(if lost == 0 {
         Verdict::warn(
@@ -229,13 +230,17 @@ pub(super) async fn triggers(report: &mut Report, patient: &mut Patient) {
     );
 }
 
+fn which_cells(patient: &Patient) -> Cells {
+    if patient.is_full { Cells::Of(Range::default()) } else { Cells::Sample(SAMPLE) }
+}
+
 pub(super) async fn cells(report: &mut Report, patient: &mut Patient) {
     let guarded =
         patient.catalogue.sealed().filter(|name| matches!(name.in_place.as_str(), "none" | "sealed"));
     let sealed: Vec<&str> = guarded.map(|name| name.name.as_str()).collect();
     let guards = server::cell_guards(&mut patient.connection, &sealed).await;
-    let sample = (!patient.is_full).then_some(SAMPLE);
-    let faults = proof::cell_faults(&mut patient.connection, &patient.catalogue, sample).await;
+    let which = which_cells(patient);
+    let faults = proof::cell_faults(&mut patient.connection, &patient.catalogue, which).await;
     let ((faults, opened), guards) = match (faults, guards) {
         (Ok(faults), Ok(guards)) => (faults, guards),
         (Err(fault), _) | (_, Err(fault)) => {

@@ -14,7 +14,7 @@ use super::json::answer;
 use super::options::{boolean, text, whole};
 use super::thread::{Reporter, Thread, Work};
 use super::{js, outbox};
-use crate::admin::{Admin, Control, MigrateOptions, wanted_catalogue};
+use crate::admin::{Admin, Control, MigrateOptions, default_sessions, wanted_catalogue};
 use crate::config::{Config, Options};
 use crate::error::{Error, Result};
 
@@ -43,7 +43,14 @@ fn begin(env: &Env, op: &str, options: &Unknown, on_progress: &Unknown) -> Resul
             Box::pin(async move { migrate(&admin, &options, reporter).await })
         }
         "status" => Box::pin(async move { answer(json::status(&admin.status().await?)) }),
-        "verify" => Box::pin(async move { answer(json::verification(&admin.verify().await?)) }),
+        "verify" => {
+            let sessions = whole(options, "sessions")?.unwrap_or_else(default_sessions);
+            Box::pin(async move {
+                // Nobody stops it.
+                let found = admin.verify(sessions, &Control::silent()).await?.ok_or(Error::Closed)?;
+                answer(json::verification(&found))
+            })
+        }
         "doctor" => {
             let service = text(options, "serviceUrl")?.map(|url| config(options, url)).transpose()?;
             let is_full = boolean(options, "full")?.unwrap_or_default();
@@ -99,6 +106,7 @@ fn migrate_options(argument: &Unknown) -> Result<MigrateOptions> {
         options.to = i32::try_from(to).map_err(|_| Error::InvalidArgument("to must be 2, 3 or 4".into()))?;
     }
     options.batch = whole(argument, "batch")?.unwrap_or(options.batch);
+    options.sessions = whole(argument, "sessions")?.unwrap_or(options.sessions);
     let milliseconds =
         |name| Ok::<_, Error>(whole(argument, name)?.map(|ms| Duration::from_millis(ms.into())));
     options.pause = milliseconds("pauseMs")?.unwrap_or(options.pause);

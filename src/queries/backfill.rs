@@ -9,6 +9,8 @@ use super::{Answer, session};
 
 const FILL: &str =
     "select /* app-secrets */ businesses, secrets, waiting, finished from app_secrets.backfill_batch($1)";
+const CLAIM: &str = "select /* app-secrets */ app_secrets.claim_businesses($1)";
+const FILL_CLAIMED: &str = "select /* app-secrets */ businesses, secrets from app_secrets.fill_claimed($1)";
 const RESTORE: &str =
     "select /* app-secrets */ businesses, secrets, waiting, finished from app_secrets.restore_batch($1)";
 
@@ -80,6 +82,17 @@ pub(crate) async fn batch(connection: &mut PgConnection, direction: Direction, l
         waiting: row.try_get(2)?,
         finished: row.try_get(3)?,
     })
+}
+
+/// Takes the next businesses after the checkpoint for this session; none at the end.
+pub(crate) async fn claim(connection: &mut PgConnection, limit: i32) -> Answer<Vec<Uuid>> {
+    Ok(connection.fetch_one(sqlx::query(CLAIM).bind(limit)).await?.try_get(0)?)
+}
+
+/// Fills claimed businesses, as a transaction of its own. Gives how many were free, and how many secrets were written.
+pub(crate) async fn fill_claimed(connection: &mut PgConnection, businesses: &[Uuid]) -> Answer<(i32, i32)> {
+    let row = connection.fetch_one(sqlx::query(FILL_CLAIMED).bind(businesses)).await?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
 /// Counts all businesses, exactly: for runs that look at each of them anyway.

@@ -10,7 +10,7 @@ use crate::timestamp::Timestamp;
 
 const COLUMNS: &str = "
     select /* app-secrets */ name, legacy_values, sealed_values, mismatched, sample_business_ids
-    from app_secrets.verify_legacy()";
+    from app_secrets.verify_legacy(p_from => $1, p_to => $2)";
 
 const FAULTS: &str = "
     , judged as (
@@ -125,6 +125,22 @@ fn as_text<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok,
     serializer.collect_str(at)
 }
 
+/// Businesses from one key on, up to another one that is not among them; without a bound, all on that side.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub(crate) from: Option<Uuid>,
+    pub(crate) to: Option<Uuid>,
+}
+
+/// Which cells are looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Cells {
+    /// Those of all businesses in a range.
+    Of(Range),
+    /// Those of so many rows, from a random key on.
+    Sample(u32),
+}
+
 /// What is wrong with sealed cells.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CellFaults {
@@ -144,8 +160,9 @@ pub struct LegacyWrites {
     pub writers: Vec<String>,
 }
 
-pub(crate) async fn columns(connection: &mut PgConnection) -> Answer<Vec<ColumnProof>> {
-    let rows = connection.fetch_all(COLUMNS).await?;
+/// The plaintext columns against Vault, of the businesses in a range of the key.
+pub(crate) async fn columns(connection: &mut PgConnection, range: Range) -> Answer<Vec<ColumnProof>> {
+    let rows = connection.fetch_all(sqlx::query(COLUMNS).bind(range.from).bind(range.to)).await?;
     let proof = |row: &PgRow| {
         Ok(ColumnProof {
             name: row.try_get(0)?,
@@ -158,21 +175,27 @@ pub(crate) async fn columns(connection: &mut PgConnection) -> Answer<Vec<ColumnP
     rows.iter().map(proof).collect()
 }
 
-/// Every sealed cell, or those of a sample of rows: whether it refers to its own Vault row, and whether that opens.
-/// Gives how many cells there were, too.
+/// Of each of these cells whether it refers to its own Vault row, and whether that opens. Gives how many cells there
+/// were, too.
 pub(crate) async fn cell_faults(
     connection: &mut PgConnection,
     catalogue: &Catalogue,
-    sample: Option<u32>,
+    which: Cells,
 ) -> Answer<(CellFaults, i64)> {
     let mut faults = CellFaults::default();
     let Some(cells) = catalogue.cells() else {
         return Ok((faults, 0));
     };
     // A sample begins at a random key and goes round: no scan of the table, and another one every time.
-    let rows = match sample {
-        None => "public.business_secrets".to_owned(),
-        Some(rows) => format!(
+    let rows = match which {
+        Cells::Of(range) => {
+            let bound = |operator, key: Option<Uuid>| {
+                key.map(|key| format!(" and t.business_id {operator} '{key}'")).unwrap_or_default()
+            };
+            let bounds = bound(">=", range.from) + &bound("<", range.to);
+            format!("(select t.* from public.business_secrets t where true{bounds})")
+        }
+        Cells::Sample(rows) => format!(
             "(with start as materialized (select pg_catalog.gen_random_uuid() as id), \
              upper as (select s.* from public.business_secrets s, start where s.business_id >= start.id \
                 order by s.business_id limit {rows}), \
@@ -200,6 +223,23 @@ pub(crate) async fn cell_faults(
     }
     let number = connection.fetch_one(sqlx::query(AssertSqlSafe(counted))).await?.try_get(0)?;
     Ok((faults, number))
+}
+
+/// The keys that part all businesses into ranges of `size`, in order, and how many businesses there are.
+pub(crate) async fn bounds(
+    connection: &mut PgConnection,
+    catalogue: &Catalogue,
+    size: i64,
+) -> Answer<(Vec<Uuid>, i64)> {
+    let sql = format!(
+        "select /* app-secrets */ coalesce(pg_catalog.array_agg(k.id order by k.id) filter (where k.n % $1 = 0), '{{}}'), \
+            pg_catalog.count(*) \
+         from (select b.{key} as id, pg_catalog.row_number() over (order by b.{key}) as n from {owner} b) k",
+        key = catalogue.key(),
+        owner = catalogue.owner_table
+    );
+    let row = connection.fetch_one(sqlx::query(AssertSqlSafe(sql)).bind(size)).await?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
 /// Rows of Vault that are ours, and that nothing refers to.

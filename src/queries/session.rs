@@ -3,6 +3,7 @@
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Executor, Row};
 
+use super::catalogue::literal;
 use super::{AdminFault, Answer};
 use crate::config::Config;
 use crate::error::Error;
@@ -62,6 +63,9 @@ const BLOCKERS: &str = "
     from pg_catalog.unnest(pg_catalog.pg_blocking_pids($1)) as b(pid)
     left join pg_catalog.pg_stat_activity a on a.pid = b.pid";
 const CANCEL: &str = "select pg_catalog.pg_cancel_backend($1)";
+
+const BEGIN_SNAPSHOT: &str = "begin transaction isolation level repeatable read, read only";
+const EXPORT_SNAPSHOT: &str = "select /* app-secrets */ pg_catalog.pg_export_snapshot()";
 
 const SET_CHECKSUM: &str = "select pg_catalog.set_config('app_secrets.migration_checksum', $1, false)";
 
@@ -156,6 +160,31 @@ fn blockers(rows: &[PgRow]) -> Answer<Vec<Blocker>> {
 /// Ends the statement that the session is running. Our own login may.
 pub(crate) async fn cancel(connection: &mut PgConnection, pid: i32) -> Answer<()> {
     connection.execute(sqlx::query(CANCEL).bind(pid)).await?;
+    Ok(())
+}
+
+/// Begins a transaction that sees one snapshot to its end and changes nothing.
+pub(crate) async fn begin_snapshot(connection: &mut PgConnection) -> Answer<()> {
+    connection.execute(sqlx::raw_sql(BEGIN_SNAPSHOT)).await?;
+    Ok(())
+}
+
+/// The name by which other sessions see the same, for as long as this one's transaction lasts.
+pub(crate) async fn export_snapshot(connection: &mut PgConnection) -> Answer<String> {
+    Ok(connection.fetch_one(EXPORT_SNAPSHOT).await?.try_get(0)?)
+}
+
+/// As [`begin_snapshot`], with the snapshot that another session has exported.
+pub(crate) async fn begin_same_snapshot(connection: &mut PgConnection, snapshot: &str) -> Answer<()> {
+    begin_snapshot(connection).await?;
+    let sql = format!("set transaction snapshot {}", literal(snapshot));
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await?;
+    Ok(())
+}
+
+/// Ends either.
+pub(crate) async fn end_snapshot(connection: &mut PgConnection) -> Answer<()> {
+    connection.execute(sqlx::raw_sql("rollback")).await?;
     Ok(())
 }
 

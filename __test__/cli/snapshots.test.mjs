@@ -3,7 +3,7 @@
 import { test } from 'node:test'
 import { breakCipher } from '../support/addon.mjs'
 import { assertSnapshot, cli, transcript } from '../support/cli.mjs'
-import { freshDatabase } from '../support/cluster.mjs'
+import { freshDatabase, startCluster, TestCluster } from '../support/cluster.mjs'
 import { set } from '../support/secrets.mjs'
 import { until } from '../support/wait.mjs'
 
@@ -131,12 +131,17 @@ test('a verification that finds everything', async (t) => {
 })
 
 test('the doctor, of the healthy and of the ill', async (t) => {
-  const well = await freshDatabase(t, 17, { migratedTo: 5, legacyData: true })
+  // On a server of its own: logins are the cluster's, and doctor names those that other tests make.
+  const own = await startCluster(17)
+  const cluster = new TestCluster(own.description)
+  const well = await cluster.freshDatabase(t, { migratedTo: 5, legacyData: true })
+  const before = await cluster.freshDatabase(t, { migratedTo: 0, legacyData: true })
+  const ill = await cluster.freshDatabase(t, { legacyData: true })
+  // After the databases' own end, which wants the server.
+  t.after(() => own.stop())
   await shows('doctor-healthy', well, [['doctor']])
-  const before = await freshDatabase(t, 17, { migratedTo: 0, legacyData: true })
   await shows('doctor-before', before, [['doctor']])
 
-  const ill = await freshDatabase(t, 17, { legacyData: true })
   await break_(ill)
   await ill.query('grant select on public.business_secrets to anon')
   await ill.query('create policy everybody on public.business_secrets using (true)')

@@ -64,19 +64,23 @@ test("README's way from nothing to a first read, typed as it stands, on every ru
   assert.ok(commands.includes(place))
   const fresh = service()
   const printed = await runLines(fresh, [`set -e\n${commands.replace(place, db.admin)}`])
-  t.after(() => db.query('drop role maya_service', [], 'supabase_admin'))
   const [url] = printed.match(/postgres(ql)?:\/\/\S+/)
 
   // What the page leaves to the reader: which business, and what is done with the key.
   const text = `const businessId = '${id}'\n${block('js')}\nconsole.log(key)\n`
   writeFiles(fresh, { 'first.mjs': text })
-  for (const [name, args] of Object.entries(runtimes)) {
-    const { code, output } = await run(runtime(name), [...args, 'first.mjs'], {
-      cwd: fresh,
-      env: { APP_SECRETS_URL: url },
-      limit: 60_000,
-    })
-    assert.equal(output, 'the-first-read\n', name)
-    assert.equal(code, 0, name)
+  try {
+    for (const [name, args] of Object.entries(runtimes)) {
+      const { code, output } = await run(runtime(name), [...args, 'first.mjs'], {
+        cwd: fresh,
+        env: { APP_SECRETS_URL: url },
+        limit: 60_000,
+      })
+      assert.equal(output, 'the-first-read\n', name)
+      assert.equal(code, 0, name)
+    }
+  } finally {
+    // A login belongs to the whole server, which other tests use too.
+    await db.query('drop role maya_service', [], 'supabase_admin')
   }
 })

@@ -2559,8 +2559,13 @@ begin
     if p_name is null or p_name !~ '^[a-z][a-z0-9_]{0,47}$' then
         raise exception 'a secret''s name is 1 to 48 lower-case letters, digits and underscores, beginning with a letter'
             using errcode = 'AS002';
+    elsif p_name in ('business_id', 'updated_at') or exists (
+        select from pg_attribute a where a.attrelid = 'public.business_secrets'::regclass and a.attnum < 0 and a.attname = p_name) then
+        raise exception '% is reserved', p_name using errcode = 'AS002', hint = 'Give the secret another name.';
     elsif app_secrets.normalize(p_label) is null then
         raise exception 'a secret needs a label' using errcode = 'AS002';
+    elsif p_type is null or p_sealed is null or p_type not in ('text', 'timestamptz') or (p_sealed and p_type <> 'text') then
+        raise exception 'a secret is text; what is not sealed may be a timestamptz' using errcode = 'AS002';
     elsif p_legacy_column is not null and not p_sealed then
         raise exception 'a secret that moves out of a plaintext column is sealed' using errcode = 'AS002';
     end if;

@@ -46,3 +46,34 @@ test('the folder alone makes what migrate makes, and status agrees', async (t) =
     (await pgDump(db.admin, ['--schema-only'])).replace(/^\\(un)?restrict .*$/gm, '')
   assert.equal(await schema(pushed), await schema(migrated))
 })
+
+test('a folder that is begun after 005 makes a branch of the app’s own tables whole, and takes later names as they are there', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'app-secrets-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const db = await freshDatabase(t, 17, { legacyData: true })
+  const drop = () => cliEnds(0, db, ['migrate', '--drop-legacy', '--yes-drop-plaintext', db.name])
+  const emit = (...args) => cliEnds(0, db, ['emit', '--dir', folder, ...args])
+  await drop()
+  await emit()
+  await db.query('alter table public.businesses add column mailgun text')
+  await cliEnds(0, db, ['names', 'add', 'mailgun_key', '--legacy-column', 'mailgun'])
+  await cliEnds(0, db, ['migrate'])
+  await drop()
+  await emit('--drop-legacy')
+
+  const branch = await freshDatabase(t, 17, { migratedTo: 0 })
+  for (const name of readdirSync(folder).sort()) {
+    const client = await branch.connect()
+    await client.query(readFileSync(join(folder, name), 'utf8'))
+    await branch.disconnect(client)
+  }
+  await cliEnds(0, branch, ['status'])
+  assert.deepEqual((await cliJson(branch, ['status'])).plaintextColumns, [])
+  const known = async (one) => (await cliJson(one, ['names', 'list'])).names.map(({ name }) => name)
+  assert.deepEqual(await known(branch), await known(db))
+  const { columns } = await branch.one(
+    `select array_agg(attname::text order by attnum) as columns from pg_attribute
+     where attrelid = 'public.businesses'::regclass and attnum > 0 and not attisdropped`,
+  )
+  assert.ok(!columns.some((column) => /key|mailgun/.test(column)), `${columns}`)
+})

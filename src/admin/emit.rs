@@ -134,7 +134,17 @@ fn additions(secrets: &[&Value]) -> String {
     let listed: Vec<String> = secrets.iter().map(|secret| word(secret, "name")).collect();
     let mut sql = format!("{ADDS}{}\n", listed.join(", "));
     for secret in secrets {
-        let column = secret["legacy_column"].as_str().map_or_else(|| "null".to_owned(), literal);
+        // Where a branch lacks it, as it does once the app has dropped it by itself, the secret is one without.
+        let column = secret["legacy_column"].as_str().map_or_else(
+            || "null".to_owned(),
+            |column| {
+                format!(
+                    "(select a.attname from pg_catalog.pg_attribute a, app_secrets.settings s \
+                     where a.attrelid = s.owner_table::regclass and a.attname = {} and not a.attisdropped)",
+                    literal(column)
+                )
+            },
+        );
         // Writing to a String cannot fail.
         let _ = writeln!(
             sql,

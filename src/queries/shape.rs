@@ -57,7 +57,8 @@ const FUNCTIONS: &str = "
         and p.proname ~* 'ids?$|_for_user$|^(my|current|accessible|visible)_'
     order by n.nspname <> 'public', n.nspname, p.proname";
 
-/// What an installation of ours has recorded, as `app-secrets.json` has it.
+/// What an installation of ours has recorded, as `app-secrets.json` has it. Columns that were dropped too: a database that is made
+/// anew from the app's own migrations has them.
 const RECORDED: &str = "
     select pg_catalog.jsonb_build_object(
         'owner_table', s.owner_table, 'owner_key', s.owner_key,
@@ -67,7 +68,7 @@ const RECORDED: &str = "
         'secrets', (
             select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
                 'name', c.name, 'label', c.label, 'sealed', c.sealed, 'type', c.type,
-                'legacy_column', case when c.legacy_state <> 'dropped' then c.legacy_column end) order by c.position), '[]')
+                'legacy_column', c.legacy_column) order by c.position), '[]')
             from app_secrets.catalogue c where c.retired_at is null))::text
     from app_secrets.settings s";
 

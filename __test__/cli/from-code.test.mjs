@@ -30,7 +30,9 @@ test('a deployment migrates, hears how it goes, and finds it done the next time'
 
   await assertSynced(db)
   assert.deepEqual((await addon.migrate({ url: db.admin })).applied, [])
-  assert.equal((await addon.verify({ url: db.admin })).verified, true)
+  assert.equal((await addon.verify({ url: db.admin, sessions: 2 })).verified, true)
+  await refuses(() => addon.verify({ url: db.admin, sessions: 0 }), 'INVALID_ARGUMENT')
+  await refuses(() => addon.migrate({ url: db.admin, sessions: 33 }), 'INVALID_ARGUMENT')
   const status = await addon.status({ url: db.admin })
   assert.equal(status.pending, false)
   await refuses(() => addon.status({ url: db.service }), 'PERMISSION_DENIED')

@@ -108,13 +108,29 @@ test('tables fit any terminal from 40 columns, and break nothing that is to be c
     for (const args of [
       ['list', id],
       ['history', id],
+      ['names', 'list'],
+      ['login', 'list'],
+      ['access', id],
+      ['status'],
+      ['verify'],
     ]) {
       const { stdout } = await cliEnds(0, db, args, { env: { COLUMNS: String(columns) } })
-      for (const line of stdout.split('\n')) assert.ok(line.length <= columns, `${columns}: ${line}`)
-      assert.match(stdout, /\bgrok_api_key\b/)
+      for (const line of stdout.split('\n')) assert.ok(line.length <= columns, `${args} ${columns}: ${line}`)
+      if (['list', 'history'].includes(args[0])) assert.match(stdout, /\bgrok_api_key\b/)
       if (args[0] === 'history') assert.ok(stdout.includes(id), stdout)
     }
   }
+})
+
+test('alone it shows the status where it can connect, and else a short help', async (t) => {
+  const { db } = await withSecret(t)
+  const { stdout: status } = await cliEnds(0, db, ['status'])
+  assert.equal((await cliEnds(0, db, [])).stdout, status)
+  const short = await cliEnds(0, undefined, [])
+  assert.match(short.stdout, /app-secrets migrate/)
+  const away = await cliEnds(1, undefined, [], { env: { ADMIN_DATABASE_URL: 'postgres://a@127.0.0.1:9/a' } })
+  assert.equal(away.stdout, short.stdout)
+  assert.match(away.stderr, /error: the database is unavailable/)
 })
 
 test('run gives a command the secrets of a business, and its exit code is the command’s', async (t) => {

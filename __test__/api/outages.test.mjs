@@ -196,6 +196,32 @@ test('a write that waits for a lock past its deadline is TIMEOUT, and is not car
   await client.set(id, 'grok_api_key', 'in time')
 })
 
+test('a write that waits for one lock after another ends by its deadline, and is not carried out', async (t) => {
+  const client = await openClient(t, url, { timeoutMs: 4000 })
+  await client.set(id, 'grok_api_key', 'before both locks')
+  await withClient(server.urlFor('postgres'), (owner) =>
+    withClient(server.urlFor('postgres'), async (row) => {
+      await owner.query('begin')
+      await owner.query('select from public.businesses where id = $1 for update', [id])
+      await row.query('begin')
+      await row.query('select from public.business_secrets where business_id = $1 for update', [id])
+      const write = refuses(() => client.set(id, 'grok_api_key', 'too late'), 'TIMEOUT', {
+        hides: ['too late'],
+      })
+      // The first wait takes more than half of the time: a second one of the same length would end after the deadline.
+      const waits = `select from pg_stat_activity where wait_event_type = 'Lock'
+        and query like '%set_business_secrets%' and clock_timestamp() - query_start > interval '2.2 s'`
+      await until(async () => (await server.sql(waits)).rows.length === 1, 'a long wait for the first lock')
+      await owner.query('commit')
+      await write
+      await row.query('commit')
+    }),
+  )
+  assert.equal(await stored(), 'before both locks')
+  await client.set(id, 'grok_api_key', 'in time')
+  assert.equal(await stored(), 'in time')
+})
+
 test('a deadline of a millisecond fails calls, not the client', async (t) => {
   const client = await openClient(t, url, { timeoutMs: 1 })
   const outcomes = await Promise.allSettled(Array.from({ length: 50 }, () => client.get(id, 'grok_api_key')))

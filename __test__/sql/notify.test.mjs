@@ -1,6 +1,7 @@
 // The hint to read again: which business, which names, which versions. Never a value.
 
 import assert from 'node:assert/strict'
+import { test } from 'node:test'
 import { freshDatabase, onEachMajor } from '../support/cluster.mjs'
 import { listen } from '../support/listener.mjs'
 import { migration } from '../support/migrations.mjs'
@@ -134,4 +135,28 @@ onEachMajor('notifications', async (t, major) => {
       assert.deepEqual(await quiet.next(), [])
     },
   )
+})
+
+test('what does not fit into a notification is written all the same, and told of as anything', async (t) => {
+  const long = Array.from({ length: 160 }, (_, i) => `${'long_name_'.repeat(4)}${String(i).padStart(8, '0')}`)
+  const db = await freshDatabase(t, 17, { migratedTo: 0 })
+  const admin = await db.connect('postgres')
+  await admin.query("select pg_catalog.set_config('app_secrets.catalogue', $1, false)", [
+    JSON.stringify({
+      owner_table: 'public.businesses',
+      owner_key: 'id',
+      access: { column: 'owner_id' },
+      secrets: long.map((name) => ({ name, label: name, sealed: true, type: 'text', legacy_column: null })),
+    }),
+  ])
+  for (const version of [2, 3, 4]) await admin.query(migration(version))
+  const id = await addBusiness(db)
+  const heard = await listen(db)
+  const write = (values) =>
+    admin.query('select public.set_business_secrets($1, $2) as versions', [id, JSON.stringify(values)])
+  await write(Object.fromEntries(long.map((name) => [name, 'a value'])))
+  assert.deepEqual(await heard.next(), [{ business_id: id, versions: null }])
+  const few = Object.fromEntries(long.slice(0, 110).map((name) => [name, 'another']))
+  const { rows } = await write(few)
+  assert.deepEqual(await heard.next(), [{ business_id: id, versions: rows[0].versions }])
 })

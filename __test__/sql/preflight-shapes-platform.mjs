@@ -181,6 +181,16 @@ export const platformKinds = [
         object: 'schema vault',
       },
       {
+        what: 'older than 0.3.1',
+        sql: `set allow_system_table_mods = on; insert into pg_catalog.pg_extension
+          (oid, extname, extowner, extnamespace, extrelocatable, extversion)
+          values (99999, 'supabase_vault', 10, 'vault'::regnamespace, true, '0.2.8')`,
+        code: 'vault_version',
+        object: 'extension supabase_vault',
+        found: /^version 0\.2\.8$/,
+        fixes: false,
+      },
+      {
         what: 'with rows under names of ours',
         sql: "select vault.create_secret('x', 'business_secrets/10000000-0000-4000-8000-000000000001/gemini_api_key'), vault.create_secret('x', 'app_secrets/canary')",
         code: 'vault_names',

@@ -319,7 +319,7 @@ begin
         owner_counts as materialized (
             select query_to_xml(q.text, false, true, '')::text as xml
             from (
-                select format('select %s from %s', string_agg(format(
+                select format('select /* app-secrets */ %s from %s', string_agg(format(
                         'count(*) filter (where octet_length(%1$I::text) > 65536 and octet_length(btrim(%1$I::text, %2$L)) > 65536) as c%3$s',
                         l.name, k.chars, l.attnum), ', '), r.name) as text
                 from readable r join legacy l on l.relid = r.oid and l.is_text cross join blanks k
@@ -331,7 +331,7 @@ begin
         secrets_counts as materialized (
             select query_to_xml(q.text, false, true, '')::text as xml
             from (
-                select format('select %s from %s', string_agg(
+                select format('select /* app-secrets */ %s from %s', string_agg(
                         case
                             when m.base_type = 1184 then format(
                                 'count(*) filter (where not isfinite(%1$I) or %1$I < %2$L::timestamptz or %1$I >= %3$L::timestamptz) as c%4$s',
@@ -348,7 +348,7 @@ begin
             ) q
         ),
         strays as materialized (
-            select substring(query_to_xml(format('select count(*) as c from %s s where not exists (select from %s o where o.%I = s.%I)',
+            select substring(query_to_xml(format('select /* app-secrets */ count(*) as c from %s s where not exists (select from %s o where o.%I = s.%I)',
                     rs.name, ro.name, o.name, b.name), false, true, '')::text from '<c>([0-9]+)</c>')::bigint as n
             from readable rs
             join business_id b on b.relid = rs.oid and b.base_type = 2950
@@ -359,7 +359,7 @@ begin
         -- A secret that stands in both tables: where the two differ, nobody but the app's owner knows which one is in use.
         twins as materialized (
             select m.object, m.table_name, m.name, l.object as legacy_object, substring(query_to_xml(format(
-                    'select count(*) as c from %s s join %s o on o.%I = s.%I
+                    'select /* app-secrets */ count(*) as c from %s s join %s o on o.%I = s.%I
                     where nullif(btrim(s.%I::text, %L), %L) is not null
                         and nullif(btrim(s.%I::text, %L), %L) collate "C" is distinct from nullif(btrim(o.%I::text, %L), %L) collate "C"',
                     rs.name, ro.name, k.name, b.name, m.name, w.chars, '', m.name, w.chars, '', l.name, w.chars, ''),
@@ -572,8 +572,12 @@ begin
             union all
             select case when o.here then 'warn' else 'refuse' end, 'vault_names', 'vault.secrets',
                 listed.n || ' rows under names of ours, the first of them ' || listed.first,
-                'none that app_secrets does not know: they are left from an earlier installation, or somebody else''s',
-                'delete from vault.secrets where name like ''business\_secrets/%'' or name like ''app\_secrets/%'''
+                case when o.here then 'none that app_secrets does not know: `app-secrets migrate --reapply` registers those that cells '
+                    'and versions prove to be ours; what is left then is somebody else''s, and wants another name'
+                    else 'none that app_secrets does not know: they are left from an earlier installation, or somebody else''s' end,
+                -- Another name, since these may be the only copy of what they hold.
+                case when not o.here then 'select vault.update_secret(id, null, ''earlier/'' || name) from vault.secrets '
+                    'where name like ''business\_secrets/%'' or name like ''app\_secrets/%''' end
             from foreign_vault listed cross join ours o where listed.n > 0
 
             -- What is wanted --------------------------------------------------------------------------------------------------
@@ -1540,7 +1544,8 @@ declare
 begin
     if exists (select from vault.secrets s where s.name = v_name) then
         raise exception 'Vault has a secret that is not ours under the name that this cell needs' using errcode = 'AS007',
-            hint = 'Names that begin with business_secrets/ belong to app_secrets: give that secret another name.';
+            hint = 'Run `app-secrets migrate --reapply`: it registers what a cell refers to. Give what is not ours another name; '
+                'those that begin with business_secrets/ belong to app_secrets.';
     end if;
     v_id := vault.create_secret('', v_name, case p_role
         when 'canary' then 'Tells a wrong root key from a broken row: leave it as it is'
@@ -1587,6 +1592,14 @@ begin
         end;
     end if;
     if v_id is null then
+        -- The value was lost in Vault, and stands in the plaintext column still: it can be put back like any other.
+        if app_secrets.sync_is_on() and exists (
+            select from app_secrets.secret_versions v where v.business_id = p_business_id and v.name = p_name and v.is_set) then
+            v_before := app_secrets.normalize(app_secrets.read_legacy(p_business_id) ->> p_name);
+            if v_before is not null and v_before is distinct from p_value then
+                perform app_secrets.keep_previous(p_business_id, p_name, v_before);
+            end if;
+        end if;
         v_id := app_secrets.create_vault_row(p_business_id, p_name, 'current');
         perform vault.update_secret(v_id, p_value);
         changed := true;
@@ -1613,17 +1626,91 @@ exception when data_exception then
     return null;
 end $$;
 
+-- Whether a text of a reference's shape is one in this cell: it is registered, or the cell has had a version, so that it held
+-- references before. Vault and its register may both be lost.
+create or replace function app_secrets.is_known(p_business_id uuid, p_name text, p_text text) returns boolean
+    language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return exists (
+        select from app_secrets.vault_rows r
+        where r.vault_id = p_text::uuid and r.business_id = p_business_id and r.name = p_name)
+        or exists (
+            select from app_secrets.secret_versions v where v.business_id = p_business_id and v.name = p_name and v.is_set);
+end $$;
+
 -- The same for a column that held plaintext before 003: what is no reference of ours is the value itself.
 create or replace function app_secrets.reveal_in_place(p_business_id uuid, p_name text, p_stored text) returns text
     language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if p_stored is null or not app_secrets.is_reference(p_stored) or not exists (
-        select from app_secrets.vault_rows r
-        where r.vault_id = p_stored::uuid and r.business_id = p_business_id and r.name = p_name) then
+    if p_stored is null or not app_secrets.is_reference(p_stored) or not app_secrets.is_known(p_business_id, p_name, p_stored) then
         return p_stored;
     end if;
     return app_secrets.reveal(p_business_id, p_name, p_stored);
+end $$;
+
+-- After a restore that lacked app_secrets.vault_rows: registers rows of Vault that are proven ours, and gives how many. A
+-- cell refers to the row that has its name; a version knows of a present or an earlier value, where no other row is
+-- registered for it; the probe opens to its own text.
+create or replace function app_secrets.register_vault_rows() returns bigint
+    language plpgsql set search_path = pg_catalog, pg_temp set row_security = off
+as $$
+declare
+    v_row record;
+    v_cell text;
+    v_role text;
+    v_probe text;
+    v_registered bigint := 0;
+begin
+    for v_row in
+        select v.id, v.name, substr(v.name, 18, 36) as business_id, split_part(v.name, '/', 3) as cell, split_part(v.name, '/', 4) as kind
+        from vault.secrets v
+        where (v.name like 'business\_secrets/%' or v.name = 'app_secrets/canary')
+            and not exists (select from app_secrets.vault_rows r where r.vault_id = v.id and r.role <> 'former')
+    loop
+        v_role := null;
+        if v_row.name = 'app_secrets/canary' then
+            begin
+                select d.decrypted_secret into v_probe from vault.decrypted_secrets d where d.id = v_row.id;
+            exception when data_exception then
+                v_probe := null;
+            end;
+            if v_probe = 'app-secrets canary' then
+                delete from app_secrets.vault_rows r where r.role = 'canary';
+                v_role := 'canary';
+            end if;
+        elsif app_secrets.is_reference(v_row.business_id) and exists (
+            select from app_secrets.catalogue c where c.name = v_row.cell and c.sealed)
+            and v_row.name = concat_ws('/', 'business_secrets', v_row.business_id, v_row.cell, nullif(v_row.kind, '')) then
+            select to_jsonb(s) ->> v_row.cell into v_cell from public.business_secrets s where s.business_id = v_row.business_id::uuid;
+            select case
+                when v_row.kind = '' and (v_cell = v_row.id::text or v.is_set) then 'current'
+                when v_row.kind = 'previous' and (v.previous_until is not null or v.name is null) then 'previous' end
+            into v_role
+            from (select) one
+            left join app_secrets.secret_versions v on v.business_id = v_row.business_id::uuid and v.name = v_row.cell;
+            -- One that is registered for the cell and is not in Vault any more gives way.
+            delete from app_secrets.vault_rows r
+            where v_role is not null and r.business_id = v_row.business_id::uuid and r.name = v_row.cell and r.role = v_role
+                and not exists (select from vault.secrets v where v.id = r.vault_id);
+        end if;
+        if v_role is not null then
+            insert into app_secrets.vault_rows as r (vault_id, business_id, name, role)
+            values (v_row.id, case when v_role <> 'canary' then v_row.business_id::uuid end,
+                case when v_role = 'canary' then 'canary' else v_row.cell end, v_role)
+            on conflict (vault_id) do update set role = excluded.role, at = now();
+            v_registered := v_registered + 1;
+        end if;
+    end loop;
+    return v_registered;
+end $$;
+
+do $$
+begin
+    if exists (select from app_secrets.migrations m where m.version >= 2) then
+        perform app_secrets.register_vault_rows();
+    end if;
 end $$;
 
 -- Says that Vault works before anything relies on it, and later on tells a wrong root key, under which nothing can be
@@ -1719,6 +1806,23 @@ end $$;
 -- repeats a 40001 without end and answers 409 to PT409.
 -- app_secrets.lock_owner_row() is made from the settings, below.
 
+-- lock_timeout counts anew for each lock, and a caller waits once: the client names the point in time, in milliseconds since
+-- 1970 by this server's clock, after which nobody waits for its write any more. Each lock that follows another is given what
+-- is left, and a write that is late is not carried out.
+create or replace function app_secrets.keep_deadline() returns void
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_left constant bigint := nullif(current_setting('app_secrets.wait_until', true), '')::bigint
+        - (extract(epoch from clock_timestamp()) * 1000)::bigint;
+begin
+    if v_left <= 0 then
+        raise exception 'the time for this write is over' using errcode = 'lock_not_available', hint = 'Nothing was changed. Try again.';
+    elsif v_left is not null then
+        perform set_config('lock_timeout', v_left::text, true);
+    end if;
+end $$;
+
 create or replace function app_secrets.lock_owner(p_business_id uuid, p_may_wait boolean) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -1734,6 +1838,7 @@ begin
     end if;
     if p_may_wait and coalesce(current_setting('app_secrets.holds', true), '') = '' then
         perform app_secrets.lock_owner_row(p_business_id, true);
+        perform app_secrets.keep_deadline();
     elsif not app_secrets.lock_owner_row(p_business_id, false) and app_secrets.owner_exists(p_business_id) then
         raise exception 'business % is being written by another transaction', p_business_id
             using errcode = case when session_user = 'authenticator' then 'PT409' else '40001' end,
@@ -1754,8 +1859,10 @@ begin
     select to_jsonb(s) into stored from public.business_secrets s where s.business_id = p_business_id for update;
     if stored is null and not app_secrets.sync_is_on() then
         perform pg_advisory_xact_lock(hashtextextended('business_secrets/' || p_business_id, 0));
+        perform app_secrets.keep_deadline();
         select to_jsonb(s) into stored from public.business_secrets s where s.business_id = p_business_id for update;
     end if;
+    perform app_secrets.keep_deadline();
 end $$;
 
 -- ---------------------------------------------------------------------------------------------------------------------
@@ -2088,7 +2195,7 @@ begin
     where c.legacy_state in ('synced', 'filled') and p_values ? c.name;
     if v_assignments is not null then
         perform set_config('search_path', v_settings.app_search_path || ', pg_temp', true);
-        execute format('update %s set %s where %I operator(pg_catalog.=) $2', v_settings.owner_table, v_assignments, v_settings.owner_key)
+        execute format('update /* app-secrets */ %s set %s where %I operator(pg_catalog.=) $2', v_settings.owner_table, v_assignments, v_settings.owner_key)
         using p_values, p_business_id;
     end if;
 end $$;
@@ -2347,13 +2454,13 @@ begin
     perform set_config('app_secrets.pending', case when v_stash <> '{}' then v_stash::text else '' end, true);
     if v_stored is not null then
         v_row := jsonb_populate_record(jsonb_populate_record(null::public.business_secrets, v_stored), v_cells);
-        update public.business_secrets s set %2$s where s.business_id = p_business_id;
+        update /* app-secrets */ public.business_secrets s set %2$s where s.business_id = p_business_id;
     else
         v_row := jsonb_populate_record(null::public.business_secrets, v_cells);
-        insert into public.business_secrets (business_id, %3$s) values (p_business_id, %4$s);
+        insert /* app-secrets */ into public.business_secrets (business_id, %3$s) values (p_business_id, %4$s);
     end if;
 end$body$,
-            array(select c.name from app_secrets.catalogue c where c.sealed and c.in_place <> 'pending' and c.retired_at is null),
+            array(select c.name from app_secrets.catalogue c where c.sealed and c.in_place <> 'pending' and c.retired_at is null order by c.position),
             (select string_agg(format('%I = v_row.%I', c.name, c.name), ', ' order by c.position) from app_secrets.catalogue c where c.retired_at is null),
             (select string_agg(format('%I', c.name), ', ' order by c.position) from app_secrets.catalogue c where c.retired_at is null),
             (select string_agg(format('v_row.%I', c.name), ', ' order by c.position) from app_secrets.catalogue c where c.retired_at is null)));
@@ -2412,13 +2519,13 @@ begin
             v_owner, v_settings.owner_key, v_strength));
     -- {name: text} of the plaintext columns; NULL where there is no such business.
     perform app_secrets.make_function('app_secrets.read_legacy(p_business_id uuid)', 'returns jsonb', 'stable security definer set row_security = off',
-        case when v_on then format('begin return (select jsonb_object(%L::text[], array[%s]) from %s b where b.%I = p_business_id); end',
+        case when v_on then format('begin return (select /* app-secrets */ jsonb_object(%L::text[], array[%s]) from %s b where b.%I = p_business_id); end',
             v_names, replace(v_new, 'new.', 'b.'), v_owner, v_settings.owner_key)
         else 'begin return null; end' end);
     perform app_secrets.make_function('app_secrets.mirror_to_sealed()', 'returns trigger', 'security definer',
         case when v_on then format($body$
 begin
-    perform app_secrets.mirror_row(new.%1$I, jsonb_object(%2$L::text[], array[%3$s]),
+    perform /* app-secrets */ app_secrets.mirror_row(new.%1$I, jsonb_object(%2$L::text[], array[%3$s]),
         case when tg_op = 'UPDATE' then jsonb_object(%2$L::text[], array[%4$s]) else '{}'::jsonb end);
     return null;
 end$body$, v_settings.owner_key, v_names, v_new, v_old)

@@ -86,7 +86,7 @@ begin
         case when v_names is null then 'begin return; end' else format($body$
 begin
     return query
-        select b.%1$I
+        select /* app-secrets */ b.%1$I
         from %2$s b
         left join public.business_secrets s on s.business_id = b.%1$I
         where %3$s
@@ -111,7 +111,7 @@ end$body$, v_settings.owner_key, v_settings.owner_table, v_missing) end);
         'set row_security = off set enable_seqscan = off',
         case when v_names is null then 'begin secrets := 0; end' else format($body$
 begin
-    with filled as materialized (
+    with /* app-secrets */ filled as materialized (
         select f.*
         from unnest(p_ids) as l(id)
         cross join lateral (
@@ -159,7 +159,7 @@ begin
     loop
         begin
             return query
-                select c.name, count(*) filter (where c.has_legacy), count(*) filter (where c.has_sealed),
+                select /* app-secrets */ c.name, count(*) filter (where c.has_legacy), count(*) filter (where c.has_sealed),
                     count(*) filter (where c.differs),
                     coalesce((array_agg(c.business_id order by c.business_id) filter (where c.differs))[1:10], '{}')
                 from (
@@ -196,7 +196,7 @@ begin
 end$body$, v_settings.owner_key, v_settings.owner_table, v_pairs) end);
 
     -- Cells from p_from on that stand in business_secrets as they stood before: plaintext that has to be sealed, and metadata
-    -- that has no version yet. A text of a reference's shape is one where app_secrets.vault_rows knows it.
+    -- that has no version yet. A text of a reference's shape is one where the cell is known.
     perform app_secrets.make_function('app_secrets.cells_to_seal(p_from uuid, p_limit integer)',
         'returns table (business_id uuid, name text)', 'stable set row_security = off',
         case when v_in_place is null then 'begin return; end' else format($body$
@@ -207,10 +207,7 @@ begin
         from public.business_secrets s
         cross join lateral (values %s) as c(name, value, sealed)
         where (p_from is null or s.business_id >= p_from) and c.value is not null and case
-            when c.sealed then not app_secrets.is_reference(c.value) or not exists (
-                select from app_secrets.vault_rows r
-                where r.vault_id = case when app_secrets.is_reference(c.value) then c.value::uuid end
-                    and r.business_id = s.business_id and r.name = c.name)
+            when c.sealed then not app_secrets.is_reference(c.value) or not app_secrets.is_known(s.business_id, c.name, c.value)
             else not exists (
                 select from app_secrets.secret_versions v where v.business_id = s.business_id and v.name = c.name)
             end
@@ -232,9 +229,8 @@ begin
     select c.* into v_entry from app_secrets.catalogue c where c.name = p_name;
     select to_jsonb(s) ->> p_name into v_stored
     from public.business_secrets s where s.business_id = p_business_id for update;
-    if v_stored is null or (v_entry.sealed and app_secrets.is_reference(v_stored) and exists (
-        select from app_secrets.vault_rows r
-        where r.vault_id = v_stored::uuid and r.business_id = p_business_id and r.name = p_name)) then
+    if v_stored is null or (v_entry.sealed and app_secrets.is_reference(v_stored)
+        and app_secrets.is_known(p_business_id, p_name, v_stored)) then
         return;
     end if;
     if not v_entry.sealed then
@@ -375,38 +371,86 @@ begin
 end $$;
 
 -- Rows of Vault that are ours and that nothing refers to, of all businesses or one. What is not registered in
--- app_secrets.vault_rows is not ours, whatever its name.
+-- app_secrets.vault_rows is not ours, whatever its name. `wanted`: nothing says that the value was cleared, so a restore has
+-- lost the cell that referred to it, or the version that knew of it.
 create or replace function app_secrets.orphans(p_business_id uuid default null)
-    returns table (vault_id uuid, business_id uuid, name text)
+    returns table (vault_id uuid, business_id uuid, name text, role text, wanted boolean)
     language plpgsql stable set search_path = pg_catalog, pg_temp set row_security = off
 as $$
 #variable_conflict use_column
 begin
     return query
-        select r.vault_id, r.business_id, r.name
+        select r.vault_id, r.business_id, r.name, r.role, r.role in ('current', 'previous')
+            and app_secrets.owner_exists(r.business_id)
+            and case r.role when 'current' then w.is_set is distinct from false else w.name is null end
         from app_secrets.vault_rows r
         join vault.secrets v on v.id = r.vault_id
         left join public.business_secrets s on s.business_id = r.business_id
+        left join app_secrets.secret_versions w on w.business_id = r.business_id and w.name = r.name
         where (p_business_id is null or r.business_id = p_business_id) and case r.role
             when 'current' then to_jsonb(s) ->> r.name is distinct from r.vault_id::text
-            when 'previous' then not exists (
-                select from app_secrets.secret_versions w
-                where w.business_id = r.business_id and w.name = r.name and w.previous_until is not null)
+            when 'previous' then w.previous_until is null
             else r.role = 'former' end;
 end $$;
 
--- Removes them, of one business and under its lock, and gives how many went.
-create or replace function app_secrets.remove_orphans(p_business_id uuid) returns bigint
+-- Of one business and under its lock: cells that a restore has lost refer to their rows again, as a new version; rows that
+-- nothing wants are removed. A cell that holds something else, or whose plaintext differs, is left for somebody to decide.
+create or replace function app_secrets.fix_orphans(p_business_id uuid, out put_back bigint, out removed bigint)
     language plpgsql set search_path = pg_catalog, pg_temp set row_security = off
 as $$
 declare
+    v_stored jsonb;
+    v_legacy jsonb;
+    v_row record;
+    v_value text;
     v_ids uuid[];
 begin
-    perform app_secrets.lock_row(p_business_id);
-    select array_agg(o.vault_id) into v_ids from app_secrets.orphans(p_business_id) o;
+    put_back := 0;
+    v_stored := app_secrets.lock_row(p_business_id);
+    v_legacy := coalesce(app_secrets.read_legacy(p_business_id), '{}');
+    for v_row in
+        select o.* from app_secrets.orphans(p_business_id) o where o.wanted and o.role = 'current'
+    loop
+        v_value := app_secrets.reveal(p_business_id, v_row.name, v_row.vault_id::text);
+        continue when v_value is null
+            or app_secrets.normalize(v_legacy ->> v_row.name) is distinct from v_value and app_secrets.normalize(v_legacy ->> v_row.name) is not null
+            or v_stored ->> v_row.name is not null and (
+                not app_secrets.is_reference(v_stored ->> v_row.name)
+                or exists (select from vault.secrets s where s.id::text = v_stored ->> v_row.name));
+        execute format('insert into public.business_secrets as s (business_id, %1$I) values ($1, $2) '
+            'on conflict (business_id) do update set %1$I = excluded.%1$I', v_row.name)
+        using p_business_id, v_row.vault_id::text;
+        put_back := put_back + 1;
+    end loop;
+    select array_agg(o.vault_id) into v_ids from app_secrets.orphans(p_business_id) o where not o.wanted;
     delete from vault.secrets v where v.id = any (v_ids);
     delete from app_secrets.vault_rows r where r.vault_id = any (v_ids) and r.role in ('current', 'previous');
-    return coalesce(cardinality(v_ids), 0);
+    removed := coalesce(cardinality(v_ids), 0);
+end $$;
+
+-- After a restore that lacked app_secrets.secret_versions: one for each cell that is set and has none, and a time for the
+-- earlier values that are still there.
+create or replace function app_secrets.record_versions() returns void
+    language plpgsql set search_path = pg_catalog, pg_temp set row_security = off
+as $$
+declare
+    v_business_id uuid;
+    v_names text[];
+begin
+    for v_business_id, v_names in
+        select s.business_id, array_agg(c.name order by c.position)
+        from public.business_secrets s
+        cross join app_secrets.catalogue c
+        where c.retired_at is null and c.in_place not in ('pending', 'sealing') and to_jsonb(s) ->> c.name is not null and not exists (
+            select from app_secrets.secret_versions v where v.business_id = s.business_id and v.name = c.name)
+        group by s.business_id
+    loop
+        perform app_secrets.record_changes(v_business_id, v_names, '{}');
+        update app_secrets.secret_versions v set previous_until = now() + (select s.keep_previous from app_secrets.settings s)
+        from app_secrets.vault_rows r
+        where v.business_id = v_business_id and v.name = any (v_names)
+            and r.business_id = v.business_id and r.name = v.name and r.role = 'previous';
+    end loop;
 end $$;
 
 -- What goes with the plaintext columns when they are dropped, or still names them. `own`: it is of these columns alone, and a
@@ -618,6 +662,9 @@ begin
         for v_name in select c.name from app_secrets.catalogue c where c.in_place = 'sealed' and c.sealed loop
             execute format('analyze public.business_secrets (%I)', v_name);
         end loop;
+    end if;
+    if exists (select from app_secrets.migrations m where m.version = 3) then
+        perform app_secrets.record_versions();
     end if;
     revoke execute on all functions in schema app_secrets from public, anon;
 end $$;

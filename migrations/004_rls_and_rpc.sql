@@ -697,6 +697,7 @@ begin
             rotate_every = case when v_option.value ? 'rotate_every' then v_every else v.rotate_every end
         where v.business_id = p_business_id and v.name = v_option.name;
     end loop;
+    perform app_secrets.keep_deadline();
     return (
         select coalesce(jsonb_object_agg(k.name, coalesce(v.version, 0)), '{}')
         from jsonb_object_keys(p_values) as k(name)
@@ -747,6 +748,7 @@ begin
     perform set_config('app_secrets.undone', p_name, true);
     perform app_secrets.write_checked(p_business_id, v_values);
     perform set_config('app_secrets.undone', '', true);
+    perform app_secrets.keep_deadline();
     return (
         select v.version from app_secrets.secret_versions v where v.business_id = p_business_id and v.name = p_name);
 end $$;

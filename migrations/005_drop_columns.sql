@@ -207,7 +207,7 @@ begin
         case when v_missing is null then 'begin return; end' else format($body$
 begin
     return query
-        select b.%1$I from %2$s b join public.business_secrets s on s.business_id = b.%1$I
+        select /* app-secrets */ b.%1$I from %2$s b join public.business_secrets s on s.business_id = b.%1$I
         where %3$s
         limit p_limit;
 end$body$, v_settings.owner_key, v_settings.owner_table, v_missing) end);
@@ -218,12 +218,12 @@ end$body$, v_settings.owner_key, v_settings.owner_table, v_missing) end);
 declare
     v_secrets integer;
 begin
-    select coalesce(sum(num_nonnulls(%5$s)), 0) into v_secrets
+    select /* app-secrets */ coalesce(sum(num_nonnulls(%5$s)), 0) into v_secrets
     from (
         select %4$s
         from %2$s b join public.business_secrets s on s.business_id = b.%1$I
         where b.%1$I = any (p_ids)) r;
-    update %2$s b set
+    update /* app-secrets */ %2$s b set
         %3$s
     from (
         select s.business_id, %4$s

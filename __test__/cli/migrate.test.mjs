@@ -232,31 +232,51 @@ test('status lists the statements that still name a plaintext column, without th
 })
 
 for (const major of majors) {
-  test(`status never lists our own statements (PostgreSQL ${major})`, async (t) => {
-    const own = await startCluster(major, { settings: { shared_preload_libraries: 'pg_stat_statements' } })
+  test(`status never lists our own statements, in functions and triggers neither (PostgreSQL ${major})`, async (t) => {
+    const own = await startCluster(major, {
+      settings: { shared_preload_libraries: 'pg_stat_statements', 'pg_stat_statements.track': 'all' },
+    })
     const db = await new TestCluster(own.description).freshDatabase(t, { migratedTo: 0, legacyData: true })
     // After the database's own end, which wants the server.
     t.after(() => own.stop())
     await db.query('create extension pg_stat_statements with schema extensions', [], 'supabase_admin')
-    for (const args of [
-      ['migrate', '--dry-run'],
-      ['migrate'],
-      ['verify'],
-      ['doctor'],
-      ['status'],
-      ['migrate', '--reapply'],
-      ['migrate', '--drop-legacy', `--yes-drop-plaintext=${db.name}`],
-      ['rollback'],
-      ['status'],
-    ]) {
-      await cliEnds(0, db, args)
-    }
     const listed = async () => (await cliJson(db, ['status'])).legacyStatements.map(({ text }) => text)
+    const oldCode = [
+      'update public.businesses set grok_api_key = $1 where name = $2',
+      'insert into public.businesses (name, gemini_api_key) values ($1, $2)',
+      'delete from public.businesses where gemini_api_key = $1',
+    ]
+    await db.query('select extensions.pg_stat_statements_reset()', [], 'supabase_admin')
+    await cliEnds(0, db, ['migrate', '--dry-run'])
+    await cliEnds(0, db, ['migrate'])
+    await db.query(oldCode[0], ['old', 'Business 1'])
+    await db.query(oldCode[1], ['Old code', 'old'])
+    await db.query(oldCode[2], ['old'])
+    const writes = `'{"gemini_api_key": "new", "claude_api_key": null}'`
+    await db.query(`select public.set_business_secrets(b.id, ${writes}) from public.businesses b limit 3`)
+    await db.query(`update public.business_secrets set youtube_api_key = 'new'`)
+    await db.query(
+      `delete from public.business_secrets where business_id = (select id from public.businesses limit 1)`,
+    )
+    for (const args of [['verify'], ['doctor', '--full'], ['migrate', '--reapply']])
+      await cliEnds(0, db, args)
+    assert.deepEqual((await listed()).sort(), [...oldCode].sort())
+
+    await db.query('truncate public.business_secrets')
+    await db.query('select extensions.pg_stat_statements_reset()', [], 'supabase_admin')
+    await db.query(`select public.set_business_secrets(b.id, ${writes}) from public.businesses b`)
+    await cliEnds(0, db, ['migrate', '--drop-legacy', `--yes-drop-plaintext=${db.name}`])
+    await cliEnds(0, db, ['rollback'])
     assert.deepEqual(await listed(), [])
-    // Of the app's, those that name our objects too.
+    // Of the app's, those that name our objects too, and those in its functions.
     const join = `select b.grok_api_key from public.businesses b join public.business_secrets s on s.business_id = b.id`
     await db.query(join)
-    assert.deepEqual(await listed(), [join])
+    await db.query(`create function public.keys() returns bigint language plpgsql as $$
+      begin return (select count(b.claude_api_key) from public.businesses b join public.business_secrets s on s.business_id = b.id); end $$`)
+    await db.query('select public.keys()')
+    const found = await listed()
+    assert.ok(found.includes(join), String(found))
+    assert.equal(found.length, 2, String(found))
   })
 }
 

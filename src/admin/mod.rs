@@ -49,7 +49,7 @@ pub use crate::queries::marks::{Access, Unusual};
 pub use crate::queries::names::CatalogueEntry;
 pub use crate::queries::pages::PageSearch;
 pub use crate::queries::preflight::Obstacle;
-pub use crate::queries::proof::{ColumnProof, Finding, LegacyWrites, Recorded};
+pub use crate::queries::proof::{ColumnProof, Finding, FixedOrphans, LegacyWrites, Recorded};
 pub use crate::queries::session::Blocker;
 pub use crate::queries::statements::Statement;
 

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::queries::backfill;
 use crate::queries::catalogue::{self, Catalogue};
 use crate::queries::ledger::{self, Applied};
-use crate::queries::proof::{self, ColumnProof, Finding, LegacyWrites, Recorded};
+use crate::queries::proof::{self, ColumnProof, Finding, FixedOrphans, LegacyWrites, Recorded};
 use crate::queries::session;
 use crate::timestamp::Timestamp;
 
@@ -153,23 +153,26 @@ impl Admin {
         Ok(Some(found))
     }
 
-    /// Removes the rows of Vault that are ours and that no cell refers to: one business after the other, under its lock.
-    /// Gives how many there were. Rows that only look like ours stay.
-    pub async fn fix_orphans(&self) -> Result<i64> {
+    /// Of the rows of Vault that are ours and that no cell refers to: puts those back that a cell has lost, and removes
+    /// what nothing wants, one business after the other, under its lock. Rows that only look like ours stay.
+    pub async fn fix_orphans(&self) -> Result<FixedOrphans> {
         const AT_ONCE: i64 = 1_000;
         let mut connection = self.look().await?;
         if !ledger::applied(&mut connection).await?.iter().any(|entry| entry.version == FILL) {
             return Err(Error::NotMigrated { found: "003 is not applied".into() });
         }
-        let mut removed = 0;
+        let mut fixed = FixedOrphans::default();
+        let mut after = None;
         loop {
-            let mut now = 0;
-            for business in proof::orphaned(&mut connection, AT_ONCE).await? {
-                now += proof::remove_orphans(&mut connection, business).await?;
-            }
-            removed += now;
-            if now == 0 {
-                return Ok(removed);
+            let businesses = proof::orphaned(&mut connection, after, AT_ONCE).await?;
+            let Some(last) = businesses.last() else {
+                return Ok(fixed);
+            };
+            after = Some(*last);
+            for business in businesses {
+                let now = proof::fix_orphans(&mut connection, business).await?;
+                fixed.put_back += now.put_back;
+                fixed.removed += now.removed;
             }
         }
     }

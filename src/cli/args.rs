@@ -82,7 +82,7 @@ pub(crate) enum Command {
     /// Compares row by row and value by value, inside the database; prints counts and ids, never values.
     #[command(after_help = help::VERIFY)]
     Verify {
-        /// First remove the Vault rows of ours that no cell refers to; rows that only look like ours stay
+        /// First put back what cells have lost, and remove Vault rows of ours that nothing wants; what only looks like ours stays
         #[arg(long)]
         fix_orphans: bool,
 

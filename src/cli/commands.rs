@@ -28,12 +28,12 @@ impl Context<'_> {
     pub(super) async fn verify(&mut self, fix_orphans: bool, sessions: &Sessions) -> Result<Exit> {
         let admin = self.admin()?;
         self.head(admin.config());
-        let removed = if fix_orphans { Some(admin.fix_orphans().await?) } else { None };
+        let fixed = if fix_orphans { Some(admin.fix_orphans().await?) } else { None };
         let Some(found) = self.verified(&admin, sessions).await? else {
             return Ok(Exit::Stopped);
         };
         let width = self.width();
-        self.show(|| migration::verification(&found, removed, width), || json::verification(&found, removed));
+        self.show(|| migration::verification(&found, fixed, width), || json::verification(&found, fixed));
         Ok(if found.is_sound() { Exit::Ok } else { Exit::VerificationFailed })
     }
 

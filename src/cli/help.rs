@@ -83,7 +83,7 @@ pub(super) const VERIFY: &str = "\
 Examples:
   app-secrets verify
   app-secrets verify --json | jq .mismatched
-  app-secrets verify --fix-orphans           removes Vault rows of ours that nothing refers to
+  app-secrets verify --fix-orphans           puts back what cells have lost, removes what nothing wants
 
 Exit codes:
   0  proved     2  not migrated yet     4  something differs or is broken";

@@ -279,6 +279,23 @@ pub(super) async fn cells(report: &mut Report, patient: &mut Patient) {
              (`app-secrets set`): nothing else is lost by that",
         )),
     );
+    let unknown = proof::unknown_cells(&mut patient.connection, &patient.catalogue, which).await;
+    report.add(
+        "cells.register",
+        "app_secrets.vault_rows says which rows of Vault are ours, and secret_versions which value caches have: without them \
+         cells cannot be written, and changes are not noticed.",
+        unknown
+            .map(|(register, versions)| match (register.count, versions.count) {
+                (0, 0) => Verdict::ok("every cell is known"),
+                (0, _) => broken(&versions, "cells without a version", "app-secrets migrate --reapply"),
+                _ => broken(
+                    &register,
+                    "cells whose row in Vault is not registered",
+                    "app-secrets migrate --reapply registers what cells refer to",
+                ),
+            })
+            .map_err(Into::into),
+    );
     report.add(
         "cells.decrypt",
         "A value that does not open is lost; with vault.key ok it is that row that is broken, and not the key.",
@@ -297,8 +314,8 @@ pub(super) async fn cells(report: &mut Report, patient: &mut Patient) {
         0 => Verdict::ok("none"),
         count => Verdict::warn(
             format!("Vault rows that nothing refers to: {count} ({})", some(&orphans.samples)),
-            "look first whether business_secrets was restored whole, since these rows hold what it referred to; then \
-             `app-secrets verify --fix-orphans` removes them",
+            "`app-secrets verify --fix-orphans` puts those back that a cell has lost, as in a restore without \
+             business_secrets, and removes the rest",
         ),
     });
     report.add(

@@ -35,8 +35,29 @@ const ORPHANS: &str = "
         coalesce((pg_catalog.array_agg(o.vault_id::text order by o.vault_id))[1:10], '{}')
     from app_secrets.orphans() o";
 const ORPHANED: &str = "
-    select /* app-secrets */ distinct o.business_id from app_secrets.orphans() o where o.business_id is not null limit $1";
-const REMOVE_ORPHANS: &str = "select /* app-secrets */ app_secrets.remove_orphans($1)";
+    select /* app-secrets */ distinct o.business_id from app_secrets.orphans() o
+    where $2::uuid is null or o.business_id > $2
+    order by o.business_id
+    limit $1";
+const FIX_ORPHANS: &str = "select /* app-secrets */ f.put_back, f.removed from app_secrets.fix_orphans($1) f";
+
+/// Cells whose row in Vault is not in our register, and those that have no version.
+const UNREGISTERED: &str = "
+    select j.fault, pg_catalog.count(*),
+        (pg_catalog.array_agg(j.name || ' of ' || j.business_id order by j.business_id, j.name))[1:10]
+    from (
+        select c.business_id, c.name, 'register' as fault
+        from cells c
+        join vault.secrets v on v.name = c.vault_name and v.id::text = c.reference
+        where not exists (
+            select from app_secrets.vault_rows r
+            where r.vault_id = v.id and r.business_id = c.business_id and r.name = c.name and r.role = 'current')
+        union all
+        select c.business_id, c.name, 'version'
+        from cells c
+        where not exists (
+            select from app_secrets.secret_versions v where v.business_id = c.business_id and v.name = c.name)) j
+    group by j.fault";
 
 /// Under the beginning of our names, and not registered as ours.
 const STRANGERS: &str = "
@@ -186,31 +207,8 @@ pub(crate) async fn cell_faults(
     let Some(cells) = catalogue.cells() else {
         return Ok((faults, 0));
     };
-    // A sample begins at a random key and goes round: no scan of the table, and another one every time.
-    let rows = match which {
-        Cells::Of(range) => {
-            let bound = |operator, key: Option<Uuid>| {
-                key.map(|key| format!(" and t.business_id {operator} '{key}'")).unwrap_or_default()
-            };
-            let bounds = bound(">=", range.from) + &bound("<", range.to);
-            format!("(select t.* from public.business_secrets t where true{bounds})")
-        }
-        Cells::Sample(rows) => format!(
-            "(with start as materialized (select pg_catalog.gen_random_uuid() as id), \
-             upper as (select s.* from public.business_secrets s, start where s.business_id >= start.id \
-                order by s.business_id limit {rows}), \
-             lower as (select s.* from public.business_secrets s, start where s.business_id < start.id \
-                order by s.business_id limit {rows}) \
-             select t.* from (select u.* from upper u union all select l.* from lower l) t limit {rows})"
-        ),
-    };
-    let cells = format!(
-        "with /* app-secrets */ cells as materialized (
-            select s.business_id, c.name, c.reference, 'business_secrets/' || s.business_id || '/' || c.name as vault_name
-            from {rows} s
-            cross join lateral (values {cells}) as c(name, reference)
-            where c.reference is not null)"
-    );
+    let rows = rows_of(which);
+    let cells = cells_of(&rows, &cells);
     let counted = format!("{cells} select pg_catalog.count(*) from cells");
     let sql = format!("{cells}{FAULTS}");
     for row in connection.fetch_all(sqlx::query(AssertSqlSafe(sql))).await? {
@@ -242,6 +240,60 @@ pub(crate) async fn bounds(
     Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
+/// Every sealed cell, or those of a sample of rows, that our own tables do not know: those whose row in Vault is not
+/// registered, and those without a version.
+pub(crate) async fn unknown_cells(
+    connection: &mut PgConnection,
+    catalogue: &Catalogue,
+    which: Cells,
+) -> Answer<(Finding, Finding)> {
+    let (mut register, mut versions) = (Finding::default(), Finding::default());
+    let Some(cells) = catalogue.cells() else {
+        return Ok((register, versions));
+    };
+    let sql = cells_of(&rows_of(which), &cells) + UNREGISTERED;
+    for row in connection.fetch_all(sqlx::query(AssertSqlSafe(sql))).await? {
+        let finding = Finding { count: row.try_get(1)?, samples: row.try_get(2)? };
+        match row.try_get(0)? {
+            "register" => register = finding,
+            _ => versions = finding,
+        }
+    }
+    Ok((register, versions))
+}
+
+/// The rows of `business_secrets` that are meant. A sample begins at a random key and goes round: no scan of the table, and
+/// another one every time.
+fn rows_of(which: Cells) -> String {
+    match which {
+        Cells::Of(range) => {
+            let bound = |operator, key: Option<Uuid>| {
+                key.map(|key| format!(" and t.business_id {operator} '{key}'")).unwrap_or_default()
+            };
+            let bounds = bound(">=", range.from) + &bound("<", range.to);
+            format!("(select t.* from public.business_secrets t where true{bounds})")
+        }
+        Cells::Sample(rows) => format!(
+            "(with start as materialized (select pg_catalog.gen_random_uuid() as id), \
+             upper as (select s.* from public.business_secrets s, start where s.business_id >= start.id \
+                order by s.business_id limit {rows}), \
+             lower as (select s.* from public.business_secrets s, start where s.business_id < start.id \
+                order by s.business_id limit {rows}) \
+             select t.* from (select u.* from upper u union all select l.* from lower l) t limit {rows})"
+        ),
+    }
+}
+
+fn cells_of(rows: &str, cells: &str) -> String {
+    format!(
+        "with /* app-secrets */ cells as materialized (
+            select s.business_id, c.name, c.reference, 'business_secrets/' || s.business_id || '/' || c.name as vault_name
+            from {rows} s
+            cross join lateral (values {cells}) as c(name, reference)
+            where c.reference is not null)"
+    )
+}
+
 /// Rows of Vault that are ours, and that nothing refers to.
 pub(crate) async fn orphans(connection: &mut PgConnection) -> Answer<Finding> {
     finding(connection, ORPHANS).await
@@ -257,15 +309,29 @@ async fn finding(connection: &mut PgConnection, sql: &'static str) -> Answer<Fin
     Ok(Finding { count: row.try_get(0)?, samples: row.try_get(1)? })
 }
 
-/// Businesses that have orphans.
-pub(crate) async fn orphaned(connection: &mut PgConnection, limit: i64) -> Answer<Vec<Uuid>> {
-    let rows = connection.fetch_all(sqlx::query(ORPHANED).bind(limit)).await?;
+/// What became of orphans.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FixedOrphans {
+    /// Cells that refer to their row again.
+    pub put_back: i64,
+    /// Rows that nothing wanted, and that are gone.
+    pub removed: i64,
+}
+
+/// Businesses that have orphans, of those after this one.
+pub(crate) async fn orphaned(
+    connection: &mut PgConnection,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Answer<Vec<Uuid>> {
+    let rows = connection.fetch_all(sqlx::query(ORPHANED).bind(limit).bind(after)).await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
-/// Removes the orphans of one business, under its lock.
-pub(crate) async fn remove_orphans(connection: &mut PgConnection, business: Uuid) -> Answer<i64> {
-    Ok(connection.fetch_one(sqlx::query(REMOVE_ORPHANS).bind(business)).await?.try_get(0)?)
+/// Puts back what cells of one business have lost, and removes what nothing wants, under its lock.
+pub(crate) async fn fix_orphans(connection: &mut PgConnection, business: Uuid) -> Answer<FixedOrphans> {
+    let row = connection.fetch_one(sqlx::query(FIX_ORPHANS).bind(business)).await?;
+    Ok(FixedOrphans { put_back: row.try_get(0)?, removed: row.try_get(1)? })
 }
 
 /// Keeps what a verification found, for `status`.

@@ -15,8 +15,7 @@ const SCHEMA: &str = "
 /// Only kinds of statements whose constants are kept as `$1`: a DO block or SET is kept as it was sent.
 ///
 /// Our own are told apart by their marker, which stands behind the first keyword: a comment before a statement is not
-/// kept. With `pg_stat_statements.track = all` the statements in functions are kept too, and those of our functions
-/// name our own objects.
+/// kept. With `pg_stat_statements.track = all` the statements in functions are kept too, ours with their marker.
 const STATEMENTS: &str = "
     select /* app-secrets */ coalesce(r.rolname::text, '?'), pg_catalog.sum(s.calls)::bigint,
         pg_catalog.left(pg_catalog.regexp_replace(s.query, '\\s+', ' ', 'g'), 160)
@@ -26,7 +25,6 @@ const STATEMENTS: &str = "
         and s.query ~* '^\\s*(select|insert|update|delete|merge|with)\\M'
         and s.query ~* $1 and s.query ~* $2
         and s.query !~ '/[*] app-secrets [*]/'
-        and (s.toplevel or s.query !~* '(app_secrets|business_secrets)')
     group by 1, 3
     order by 2 desc
     limit 10";

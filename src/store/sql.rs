@@ -10,36 +10,46 @@ pub(super) const READ_COLUMNS: &str =
 ///
 /// The settings are evaluated first and end with the transaction, so that a transaction pooler's next client never
 /// sees them. Without the lock timeout a write that waits for a lock would be carried out long after its caller
-/// gave up on it.
+/// gave up on it; it counts anew for each lock, so the functions shorten it to what is left until `wait_until`.
 pub(super) const WRITE: &str = "\
 select public.set_business_secrets($1, $2::text::jsonb, $3::text::jsonb, $4::text::jsonb)::text
 from pg_catalog.set_config('app_secrets.actor', $5, true) as actor,
-    pg_catalog.set_config('lock_timeout', $6, true) as lock_timeout";
+    pg_catalog.set_config('lock_timeout', $6, true) as lock_timeout,
+    pg_catalog.set_config('app_secrets.wait_until',
+        ((extract(epoch from pg_catalog.clock_timestamp()) * 1000)::bigint + $6::text::bigint)::text, true) as wait_until";
 
 /// `$1 uuid`, `$2` name, `$3` expected version or null, `$4` actor, `$5` lock timeout.
 pub(super) const UNDO: &str = "\
 select public.undo_business_secret($1, $2, $3)
 from pg_catalog.set_config('app_secrets.actor', $4, true) as actor,
-    pg_catalog.set_config('lock_timeout', $5, true) as lock_timeout";
+    pg_catalog.set_config('lock_timeout', $5, true) as lock_timeout,
+    pg_catalog.set_config('app_secrets.wait_until',
+        ((extract(epoch from pg_catalog.clock_timestamp()) * 1000)::bigint + $5::text::bigint)::text, true) as wait_until";
 
 /// `$1 uuid`, `$2` name, `$3` seconds, `$4` actor, `$5` lock timeout.
 pub(super) const LEASE: &str = "\
 select l.token, l.version, (extract(epoch from l.expires_at) * 1000)::bigint
 from pg_catalog.set_config('app_secrets.actor', $4, true) as actor,
     pg_catalog.set_config('lock_timeout', $5, true) as lock_timeout,
+    pg_catalog.set_config('app_secrets.wait_until',
+        ((extract(epoch from pg_catalog.clock_timestamp()) * 1000)::bigint + $5::text::bigint)::text, true) as wait_until,
     public.lease_business_secret($1, $2, pg_catalog.make_interval(secs => $3)) as l";
 
 /// `$1 uuid`, `$2` name, `$3` token, `$4` actor, `$5` lock timeout.
 pub(super) const RELEASE: &str = "\
 select public.release_business_secret($1, $2, $3)
 from pg_catalog.set_config('app_secrets.actor', $4, true) as actor,
-    pg_catalog.set_config('lock_timeout', $5, true) as lock_timeout";
+    pg_catalog.set_config('lock_timeout', $5, true) as lock_timeout,
+    pg_catalog.set_config('app_secrets.wait_until',
+        ((extract(epoch from pg_catalog.clock_timestamp()) * 1000)::bigint + $5::text::bigint)::text, true) as wait_until";
 
 /// `$1 uuid`, `$2` name, `$3` version, `$4` result, `$5` actor, `$6` lock timeout.
 pub(super) const CHECK: &str = "\
 select public.check_business_secret($1, $2, $3, $4)
 from pg_catalog.set_config('app_secrets.actor', $5, true) as actor,
-    pg_catalog.set_config('lock_timeout', $6, true) as lock_timeout";
+    pg_catalog.set_config('lock_timeout', $6, true) as lock_timeout,
+    pg_catalog.set_config('app_secrets.wait_until',
+        ((extract(epoch from pg_catalog.clock_timestamp()) * 1000)::bigint + $6::text::bigint)::text, true) as wait_until";
 
 /// `$1 uuid`.
 pub(super) const LIST: &str = "\

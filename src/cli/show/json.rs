@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::admin::{
-    Change, DropPlan, Migrated, Next, Plan, RolledBack, ScrubPlan, Scrubbed, Status, Verification,
+    Change, DropPlan, FixedOrphans, Migrated, Next, Plan, RolledBack, ScrubPlan, Scrubbed, Status,
+    Verification,
 };
 use crate::cli::escape;
 use crate::doctor::{Level, Report};
@@ -78,7 +79,7 @@ pub(in crate::cli) fn status(status: &Status) -> Value {
     })
 }
 
-pub(in crate::cli) fn verification(found: &Verification, removed: Option<i64>) -> Value {
+pub(in crate::cli) fn verification(found: &Verification, fixed: Option<FixedOrphans>) -> Value {
     json!({
         "verified": found.is_sound(),
         "mismatched": found.mismatched(),
@@ -88,7 +89,8 @@ pub(in crate::cli) fn verification(found: &Verification, removed: Option<i64>) -
         "unsealed": found.unsealed,
         "orphans": found.orphans,
         "notOurs": found.strangers,
-        "removedOrphans": removed,
+        "removedOrphans": fixed.map(|fixed| fixed.removed),
+        "putBack": fixed.map(|fixed| fixed.put_back),
         "idleTriggers": found.idle_triggers,
         "legacyWrites": {
             "count": found.legacy_writes.count,

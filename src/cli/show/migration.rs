@@ -2,8 +2,8 @@
 
 use super::{bytes, count, duration, moment, plural, printable, table};
 use crate::admin::{
-    Change, DropPlan, FileState, FileStatus, Finding, Migrated, Next, Obstacle, PageSearch, Plan, RolledBack,
-    ScrubPlan, Scrubbed, SecretState, Status, Verification,
+    Change, DropPlan, FileState, FileStatus, Finding, FixedOrphans, Migrated, Next, Obstacle, PageSearch,
+    Plan, RolledBack, ScrubPlan, Scrubbed, SecretState, Status, Verification,
 };
 
 /// What to type next.
@@ -108,15 +108,21 @@ fn some(things: &[String]) -> String {
 
 pub(in crate::cli) fn verification(
     found: &Verification,
-    removed: Option<i64>,
+    fixed: Option<FixedOrphans>,
     width: Option<usize>,
 ) -> String {
     let mut text = Vec::new();
-    if let Some(removed) = removed {
+    if let Some(FixedOrphans { put_back, removed }) = fixed {
         text.push(format!(
             "{} removed from Vault.",
-            plural(removed, "row that nothing referred to was", "rows that nothing referred to were")
+            plural(removed, "row that nothing wanted was", "rows that nothing wanted were")
         ));
+        if put_back > 0 {
+            text.push(format!(
+                "{} to their row in Vault again.",
+                plural(put_back, "cell refers", "cells refer")
+            ));
+        }
         text.push(String::new());
     }
     match &found.columns {
@@ -170,7 +176,9 @@ pub(in crate::cli) fn verification(
     text.push(if found.is_sound() {
         "Verified: every value is in Vault, and opens.".to_owned()
     } else if found.is_proof() {
-        "Verified, but for Vault rows that nothing refers to: `app-secrets verify --fix-orphans` removes them.".to_owned()
+        "Verified, but for Vault rows that nothing refers to: `app-secrets verify --fix-orphans` puts those \
+         back that a cell has lost, and removes the rest."
+            .to_owned()
     } else {
         "NOT verified. Write the right value of what differs through either side (an UPDATE of the plaintext column, or \
          set); bring back from a backup of Vault what does not open, or write it anew; then verify again."

@@ -572,12 +572,12 @@ begin
             union all
             select case when o.here then 'warn' else 'refuse' end, 'vault_names', 'vault.secrets',
                 listed.n || ' rows under names of ours, the first of them ' || listed.first,
-                case when o.here then 'none that app_secrets does not know: `app-secrets migrate --reapply` registers those that cells '
-                    'and versions prove to be ours; what is left then is somebody else''s, and wants another name'
-                    else 'none that app_secrets does not know: they are left from an earlier installation, or somebody else''s' end,
+                'none that app_secrets does not know: they are left from an earlier installation, or somebody else''s',
                 -- Another name, since these may be the only copy of what they hold.
-                case when not o.here then 'select vault.update_secret(id, null, ''earlier/'' || name) from vault.secrets '
-                    'where name like ''business\_secrets/%'' or name like ''app\_secrets/%''' end
+                case when o.here then '`app-secrets migrate --reapply` registers those that cells and versions prove to be ours; give what is '
+                    'left another name'
+                    else 'select vault.update_secret(id, null, ''earlier/'' || name) from vault.secrets '
+                        'where name like ''business\_secrets/%'' or name like ''app\_secrets/%''' end
             from foreign_vault listed cross join ours o where listed.n > 0
 
             -- What is wanted --------------------------------------------------------------------------------------------------

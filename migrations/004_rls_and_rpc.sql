@@ -373,7 +373,7 @@ declare
     v_day constant date := p_minute::date;
     v_minute constant jsonb := to_jsonb((extract(hour from p_minute) * 60 + extract(minute from p_minute))::integer);
 begin
-    select array_agg(x.value), array_agg(x.version), array_agg(x.status), bool_or(x.unmarked)
+    select /* app-secrets */ array_agg(x.value), array_agg(x.version), array_agg(x.status), bool_or(x.unmarked)
     into "values", versions, statuses, unmarked
     from (
         select f.value,
@@ -768,6 +768,9 @@ declare
     v_value text;
     v_status smallint;
 begin
+    if pg_my_temp_schema() <> 0 then
+        perform app_secrets.refuse_temporary_types();
+    end if;
     begin
         select c."values"[1], c.statuses[1] into v_value, v_status
         from app_secrets.read_cells(array[p_business_id], array[p_name], false, null, null, null) c;

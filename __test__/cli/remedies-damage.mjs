@@ -143,7 +143,7 @@ export const damages = {
       )
     },
     check: 'cells.sealed',
-    named: ['enable the triggers', 'reapply', 'write the text in cells again'],
+    named: ['enable the triggers', 'write the text in cells again', 'reapply'],
   },
   'old code wrote while the sync was disabled': {
     base: ['synced'],
@@ -154,7 +154,7 @@ export const damages = {
       await db.query(`update public.businesses set claude_api_key = 'by old code, first' where id = '${two}'`)
     },
     check: 'triggers',
-    named: ['enable the triggers'],
+    named: ['enable the triggers', 'write the plaintext once more'],
   },
   'text stands in a cell': {
     base: both,

@@ -88,6 +88,30 @@ export const remedies = {
       await command(db, ['set', id, name], { input: text })
     }
   },
+  // As docs/operations.md has it where values differ and the plaintext is right.
+  'write the plaintext once more': async ({ db, legacy }) => {
+    const [{ synced }] = await db.query('select app_secrets.sync_is_on() as synced')
+    if (!synced) return
+    const differing = await db.query(
+      `select b.id, c.name, to_jsonb(b) ->> c.name as value
+       from public.businesses b
+       left join public.decrypted_business_secrets d on d.business_id = b.id
+       cross join unnest($1::text[]) as c(name)
+       where app_secrets.normalize(to_jsonb(b) ->> c.name) is distinct from to_jsonb(d) ->> c.name`,
+      [legacy],
+    )
+    for (const { id, name, value } of differing) {
+      if (value === null) {
+        await command(db, ['unset', id, name])
+        continue
+      }
+      const write = `update public.businesses set ${name} = $2 where id = $1`
+      await db.query('begin')
+      await db.query(write, [id, null])
+      await db.query(write, [id, value])
+      await db.query('commit')
+    }
+  },
   'move what came back': async ({ db, legacy }) => {
     const { owner } = await db.one('select owner_table as owner from app_secrets.settings')
     const back = await db.query(
@@ -129,3 +153,12 @@ export const remedies = {
   'trim what is past its time': ({ db }) => db.query("select * from app_secrets.trim(interval '365 days')"),
   'the old root key': ({ oldKey }) => oldKey(),
 }
+
+/** What refuses, or has nothing to do, while there are plaintext columns. */
+export const onlyDropped = new Set([
+  'move what came back',
+  'rollback',
+  'abort the change of the root key',
+  'finish the change of the root key',
+  'scrub',
+])

@@ -1,6 +1,6 @@
-// No remedy that doctor, a hint or the documentation names loses a value, whatever it is used on: each kind of damage, and
-// after each of them each remedy, right or wrong. `npm test` applies one after the other to each damage, in an order that
-// begins elsewhere each time; APP_SECRETS_REMEDIES=all applies each to a copy of its own.
+// No remedy that doctor, a hint or the documentation names loses a value, whatever it is used on. `npm test` does each kind of
+// damage once and then what is named for it, after which doctor is content; APP_SECRETS_REMEDIES=all also applies each
+// remedy, right or wrong, to a copy of each damaged database.
 
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
@@ -13,14 +13,14 @@ import { cliEnds } from '../support/cli.mjs'
 import { legacyNames, sealedNames } from '../support/secrets.mjs'
 import { startCluster, TestCluster, TestDatabase, withClient } from '../support/servers.mjs'
 import { damages } from './remedies-damage.mjs'
-import { remedies } from './remedies-steps.mjs'
+import { onlyDropped, remedies } from './remedies-steps.mjs'
 
 // A server of this file's own, since its root key is changed.
 let own
 let cluster
 let key
 const bases = new Map()
-const extent = process.env.APP_SECRETS_REMEDIES ?? 'some'
+const isWhole = process.env.APP_SECRETS_REMEDIES === 'all'
 const folder = mkdtempSync(join(tmpdir(), 'app-secrets-remedies-'))
 before(async () => {
   own = await startCluster(17)
@@ -33,13 +33,13 @@ after(async () => {
 })
 
 for (const [what, damage] of Object.entries(damages)) {
-  for (const base of damage.base) {
+  // On its own, the last of the bases: it has fewer copies of a value.
+  for (const base of isWhole ? damage.base : damage.base.slice(-1)) {
+    if (!isWhole && !damage.named) continue
     test(`${what} (${base})`, async (t) => {
       const harmed = await harm(t, base, damage)
       if (damage.named) await t.test(`named: ${damage.named.join(', ')}`, (t) => mends(t, harmed))
-      if (extent === 'all') await t.test('each remedy on its own', (t) => eachAlone(t, harmed))
-      else if (extent === 'some')
-        await t.test('one remedy after the other', (t) => oneAfterTheOther(t, harmed))
+      if (isWhole) await t.test('each remedy on its own', (t) => eachAlone(t, harmed, base))
     })
   }
 }
@@ -60,11 +60,12 @@ async function mends(t, harmed) {
   )
 }
 
-async function eachAlone(t, harmed) {
+async function eachAlone(t, harmed, base) {
   const failed = []
   let given
   let before
   for (const name of Object.keys(remedies)) {
+    if (base === 'synced' && onlyDropped.has(name)) continue
     if (!given) {
       given = await open(t, harmed)
       before = await contents(given.db)
@@ -76,15 +77,6 @@ async function eachAlone(t, harmed) {
     given = undefined
   }
   assert.deepEqual(failed, [])
-}
-
-let turn = 0
-async function oneAfterTheOther(t, harmed) {
-  const given = await open(t, harmed)
-  const names = Object.keys(remedies)
-  // Each damage begins with another remedy, and goes round.
-  turn = (turn + 1) % names.length
-  for (const name of [...names.slice(turn), ...names.slice(0, turn)]) await losesNothing(given, name)
 }
 
 /** A copy of the base with the damage done to it. */

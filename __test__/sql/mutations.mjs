@@ -391,14 +391,21 @@ const onBodies = [
       "lets the user's types in",
       'pg_my_temp_schema() <> 0',
       'false',
-      "temporary composites of the actor owner run with nobody else's rights",
+      "temporary domains of the actor owner run with nobody else's rights",
     ],
     [
       'app_secrets.reveal(uuid, text, text)',
       "lets the caller's types into Vault",
       'pg_my_temp_schema() <> 0',
       'false',
-      "temporary domains of the actor service run with nobody else's rights",
+      "temporary composites of the actor service run with nobody else's rights",
+    ],
+    [
+      'app_secrets.cell_status(uuid, text)',
+      "lets the caller's types into Vault",
+      'pg_my_temp_schema() <> 0',
+      'false',
+      "temporary enums of the actor service run with nobody else's rights",
     ],
     [
       readCells,

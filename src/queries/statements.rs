@@ -22,7 +22,7 @@ const STATEMENTS: &str = "
     from SCHEMA.pg_stat_statements s
     left join pg_catalog.pg_roles r on r.oid = s.userid
     where s.dbid = (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database())
-        and s.query ~* '^\\s*(select|insert|update|delete|merge|with)\\M'
+        and s.query ~* '^[\\s(]*(select|insert|update|delete|merge|with)\\M'
         and s.query ~* $1 and s.query ~* $2
         and s.query !~ '/[*] app-secrets [*]/'
     group by 1, 3

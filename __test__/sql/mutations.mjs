@@ -391,7 +391,7 @@ const onBodies = [
       "lets the user's types in",
       'pg_my_temp_schema() <> 0',
       'false',
-      "temporary domains of the actor owner run with nobody else's rights",
+      "temporary types of a user do not run in the app's own access function",
     ],
     [
       'app_secrets.reveal(uuid, text, text)',

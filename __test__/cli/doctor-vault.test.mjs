@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { breakCipher } from '../support/addon.mjs'
+import { cliEnds } from '../support/cli.mjs'
 import { breaks, examine, superuser } from '../support/doctor.mjs'
 import { addBusiness, set } from '../support/secrets.mjs'
 import { startCluster, TestCluster } from '../support/servers.mjs'
@@ -43,6 +44,8 @@ test('a wrong root key is told from a broken row', async (t) => {
   )
 
   writeFileSync(own.server.vaultKeyFile, randomBytes(32))
+  // A session keeps the key that it began with.
+  await db.close()
   const wrong = await examine(db)
   assert.equal(wrong['vault.key'].level, 'fail')
   assert.match(wrong['vault.key'].found, /not with the root key that the secrets were sealed under/)
@@ -52,4 +55,18 @@ test('a wrong root key is told from a broken row', async (t) => {
     wrong['vault.key'].fix,
     /on purpose: write every value anew \(docs\/operations\.md, "The root key"\)/,
   )
+
+  // On purpose, and every value written anew: what is left to do is the last half of the fix.
+  await set(db, one, { grok_api_key: 'one' })
+  await set(db, other, { grok_api_key: 'other', claude_api_key: 'another' })
+  const resealed = await examine(db)
+  assert.equal(resealed['cells.decrypt'].level, 'ok', resealed['cells.decrypt'].found)
+  assert.equal(resealed['vault.key'].level, 'warn')
+  assert.match(resealed['vault.key'].found, /all of 3 values open, but the probe that 002 sealed does not/)
+  const [, statement] = resealed['vault.key'].fix.match(
+    /: (delete from .*), then `app-secrets migrate --reapply`/,
+  )
+  await db.query(statement)
+  await cliEnds(0, db, ['migrate', '--reapply'])
+  assert.equal((await examine(db))['vault.key'].level, 'ok')
 })

@@ -115,6 +115,25 @@ test('scrub proves on the pages that nothing is left, where it may read them', a
   )
 })
 
+test('scrub names the tables that triggers of the app may have copied the plaintext to', async (t) => {
+  const db = await freshDatabase(t, 17, { legacyData: true })
+  await db.query(`
+    create schema history;
+    create table history.businesses (id uuid, was jsonb);
+    create table public.notes (id uuid);
+    create function public.keep_history() returns trigger language plpgsql as
+      $$ begin insert into history.businesses values (old.id, to_jsonb(old)); return null; end $$;
+    create function public.take_note() returns trigger language plpgsql as
+      $$ begin insert into public.notes values (new.id); return null; end $$;
+    create trigger keep_history after update on public.businesses for each row execute function public.keep_history()`)
+  await cliEnds(0, db, ['migrate', '--drop-legacy', '--yes-drop-plaintext', db.name])
+  const { copies } = await cliJson(db, ['scrub', '--dry-run'])
+  // Not the table of the function that no trigger calls.
+  assert.deepEqual(copies, ['history.businesses (trigger keep_history on businesses)'])
+  const { stdout } = await cliEnds(0, db, ['scrub', '--yes-lock-tables', db.name])
+  assert.match(stdout, /history\.businesses \(trigger keep_history/)
+})
+
 test('scrub says so where the plaintext stands in another column too', async (t) => {
   const db = await freshDatabase(t, 17, { migratedTo: 5, legacyData: true })
   await db.query(

@@ -39,10 +39,17 @@ breaks('access.functions', 'fail', /app_secrets\.seal is altered/, async functio
   const [{ source }] = await db.query("select pg_get_functiondef('app_secrets.seal'::regproc) as source")
   await db.query(source.replace('declare', 'declare -- mine'))
 })
-breaks('access.generated', 'fail', /app_secrets\.write_cells/, async function aGeneratedTextThatIsAnothers(db) {
-  const [{ source }] = await db.query("select pg_get_functiondef('app_secrets.write_cells'::regproc) as source")
-  await db.query(source.replace('begin', 'begin -- mine'))
-})
+breaks(
+  'access.generated',
+  'fail',
+  /app_secrets\.write_cells/,
+  async function aGeneratedTextThatIsAnothers(db) {
+    const [{ source }] = await db.query(
+      "select pg_get_functiondef('app_secrets.write_cells'::regproc) as source",
+    )
+    await db.query(source.replace('begin', 'begin -- mine'))
+  },
+)
 breaks('access.functions', 'fail', /get_business_secrets has another owner/, async function anotherOwner(db) {
   await db.query(`alter function ${get} owner to supabase_admin`, [], superuser)
 })

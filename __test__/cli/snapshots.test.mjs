@@ -97,9 +97,10 @@ test('a migration that somebody is in the way of', async (t) => {
   const other = await db.connect()
   await other.query("set application_name = 'maya'")
   await other.query('begin; lock table public.businesses in row exclusive mode')
-  const args = ['migrate', '--lock-wait', '1']
-  const result = await cli(db, args)
-  assertSnapshot('held-up', transcript(args, result))
+  const args = ['migrate', '--lock-wait', '3']
+  const said = transcript(args, await cli(db, args))
+  // How often it tries depends on how fast this machine is.
+  assertSnapshot('held-up', said.replace(/^(.* is held up by .*; again in \d+ ms\n)+/m, '$1'))
 })
 
 test('a migration that waits for another', async (t) => {

@@ -11,11 +11,20 @@ const { connect } = createRequire(import.meta.url)('../index.js')
 
 export const CONNECTIONS = 8
 
+/** A copy of the database whose reads look up no scope and leave no mark. */
+export const UNSCOPED = 'without_scopes_and_marks'
+
 /** `{ name: async (url) => ({ get, close }) }`. */
 export const contenders = {
   async ours(url) {
     const secrets = await connect({ url, maxConnections: CONNECTIONS })
     return { get: (business) => secrets.get(business, NAME), close: () => secrets.close() }
+  },
+
+  async 'ours, without scopes and marks'(url) {
+    const copy = new URL(url)
+    copy.pathname = `/${UNSCOPED}`
+    return contenders.ours(copy.href)
   },
 
   /** The same client kept from batching: as many of one connection each, which are given one call at a time. */

@@ -10,6 +10,9 @@ const MS = { unit: 'ms', digits: 1, lessIsBetter: true }
 const NS = { unit: 'ns', digits: 0, lessIsBetter: true }
 const RATE = { unit: '/s', digits: 0, lessIsBetter: false }
 
+/** The same client on a database whose reads look up no scope and leave no mark. */
+const unscoped = ['ours, without scopes and marks']
+
 export function report(results) {
   const rows = [
     row('Sequential p50', 'sequential', 'p50', US, ['pg'], { most: 0.95 }),
@@ -18,6 +21,9 @@ export function report(results) {
     ...rates('Burst of 1,000', 'burst 1000', 5, 1.3, 1.0),
     row('CPU a get, 256 callers', 'concurrent 256', 'cpu', US, ['pg'], { most: 0.08 }),
     row('CPU a get, 256 callers', 'concurrent 256', 'cpu', US, batchedPeers, { most: 1.1 }),
+    row('Scopes and marks, sequential p50', 'sequential', 'p50', US, unscoped, { most: 1.1 }),
+    row('Scopes and marks, 32 callers', 'concurrent 32', 'perSecond', RATE, unscoped, { least: 0.9 }),
+    row('Scopes and marks, 256 callers', 'concurrent 256', 'perSecond', RATE, unscoped, { least: 0.9 }),
     row(
       'One get a query, 256 callers',
       'concurrent 256',

@@ -9,6 +9,7 @@ import { parseArgs, promisify } from 'node:util'
 import { createLegacyTables } from '../dev/legacy-data.mjs'
 import { applyMigrations, createServiceLogin } from '../dev/migrate.mjs'
 import { startPostgres, withClient } from '../dev/postgres.mjs'
+import { UNSCOPED } from './contenders.mjs'
 import { machine } from './machine.mjs'
 import { pgbench } from './pgbench.mjs'
 import { report } from './report.mjs'
@@ -76,7 +77,26 @@ async function prepare(cluster) {
     await client.query('vacuum analyze')
     return rows.map(({ id }) => id)
   })
+  await copyWithoutScopesAndMarks(cluster, url)
   return { url, businesses }
+}
+
+/** What scopes and marks cost shows beside a copy that has neither: a read-only transaction leaves no mark. */
+async function copyWithoutScopesAndMarks(cluster, url) {
+  const { username, pathname } = new URL(url)
+  const [login, database] = [decodeURIComponent(username), pathname.slice(1)]
+  await withClient(cluster.urlFor('supabase_admin', 'template1'), async (client) => {
+    const [from, copy, role] = [database, UNSCOPED, login].map((name) => client.escapeIdentifier(name))
+    await client.query(`create database ${copy} template ${from}`)
+    await client.query(`alter role ${role} in database ${copy} set default_transaction_read_only = on`)
+  })
+  await withClient(cluster.urlFor('supabase_admin', UNSCOPED), (client) =>
+    client.query(
+      `create or replace function app_secrets.scope_of_caller(p_write boolean, out caller name, out names text[])
+         language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+         as 'begin caller := session_user; end'`,
+    ),
+  )
 }
 
 async function measured(task) {

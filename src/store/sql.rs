@@ -68,6 +68,11 @@ pub(super) const PING: &str = "select 1";
 pub(super) const BEGIN: &str = "begin";
 pub(super) const COMMIT: &str = "commit";
 
+/// A statement of one parameter with that parameter's text in its place: an id or a number, which need no quoting.
+pub(super) fn literal(sql: &str, parameter: &str) -> String {
+    sql.replace("$1", parameter)
+}
+
 /// Reads without parameters, for the simple protocol: the one way to read in one round trip behind a transaction
 /// pooler that knows no prepared statements. Ids and names hold nothing that would need quoting.
 pub(super) fn read_literal(businesses: &[Uuid], names: &[&'static str]) -> String {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::query::Query;
-use sqlx::{Executor, Postgres, Row};
+use sqlx::{AssertSqlSafe, Executor, Postgres, Row};
 use uuid::Uuid;
 
 use super::{Context, Fault, Protocol, Statement, decode, sql};
@@ -21,7 +21,8 @@ impl Statement for List {
 
     async fn send(&self, connection: &mut PgConnection, context: Context<'_>) -> Result<Vec<Listed>, Fault> {
         let query = sqlx::query(sql::LIST).bind(self.0);
-        let rows = outside_transaction(connection, context, query).await;
+        let literal = || sql::literal(sql::LIST, &format!("'{}'::uuid", self.0.hyphenated()));
+        let rows = outside_transaction(connection, context, query, literal).await;
         decode::listed(&rows.map_err(|error| Fault::of(error, self.0))?)
     }
 }
@@ -129,8 +130,10 @@ impl Statement for DueWithin {
     const WRITES: bool = false;
 
     async fn send(&self, connection: &mut PgConnection, context: Context<'_>) -> Result<Vec<Due>, Fault> {
-        let query = sqlx::query(sql::DUE).bind(self.0.as_secs_f64());
-        decode::due(&outside_transaction(connection, context, query).await?)
+        let seconds = self.0.as_secs_f64();
+        let query = sqlx::query(sql::DUE).bind(seconds);
+        let literal = || sql::literal(sql::DUE, &format!("{seconds}::float8"));
+        decode::due(&outside_transaction(connection, context, query, literal).await?)
     }
 }
 
@@ -143,7 +146,8 @@ impl Statement for KnownNames {
     const WRITES: bool = false;
 
     async fn send(&self, connection: &mut PgConnection, context: Context<'_>) -> Result<Vec<String>, Fault> {
-        let rows = outside_transaction(connection, context, sqlx::query(sql::NAMES)).await?;
+        let query = sqlx::query(sql::NAMES);
+        let rows = outside_transaction(connection, context, query, || sql::NAMES.to_owned()).await?;
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 }
@@ -163,25 +167,20 @@ impl Statement for Ping {
 
 type Prepared<'q> = Query<'q, Postgres, PgArguments>;
 
-/// Sends a statement that needs no transaction of its own.
+/// Sends a statement that needs no transaction of its own, in one round trip.
 ///
-/// Behind a transaction pooler a statement with parameters takes two messages, which only a transaction keeps on one
-/// server.
+/// Behind a transaction pooler a statement with parameters takes two messages, which only a transaction keeps on one server:
+/// there `literal` is sent instead, the same statement without parameters.
 async fn outside_transaction(
     connection: &mut PgConnection,
     context: Context<'_>,
     query: Prepared<'_>,
+    literal: impl FnOnce() -> String,
 ) -> Result<Vec<PgRow>, sqlx::Error> {
     match context.protocol {
         Protocol::Prepared => connection.fetch_all(query).await,
-        Protocol::Transactional => {
-            connection.execute(sql::BEGIN).await?;
-            let rows = connection.fetch_all(query.persistent(false)).await;
-            // An error ends the transaction as well; its own words say more than those of the end.
-            let ended = connection.execute(sql::COMMIT).await;
-            let rows = rows?;
-            ended.map(|_| rows)
-        }
+        // Made of our own text and of an id or a number.
+        Protocol::Transactional => connection.fetch_all(sqlx::raw_sql(AssertSqlSafe(literal()))).await,
     }
 }
 

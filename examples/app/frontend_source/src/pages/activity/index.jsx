@@ -95,7 +95,7 @@ function Migration({ files, businesses, plaintextColumns, mismatches, next }) {
         </div>
         <div>
           <dt>Mismatches</dt>
-          <dd>{mismatches ?? '–'}</dd>
+          <dd>{mismatches ?? 'not verified yet'}</dd>
         </div>
         <div>
           <dt>Plaintext columns left</dt>

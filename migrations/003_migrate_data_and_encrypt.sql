@@ -393,9 +393,12 @@ begin
             else r.role = 'former' end;
 end $$;
 
--- Of one business and under its lock: cells that a restore has lost refer to their rows again, as a new version; rows that
--- nothing wants are removed. A cell that holds something else, or whose plaintext differs, is left for somebody to decide.
-create or replace function app_secrets.fix_orphans(p_business_id uuid, out put_back bigint, out removed bigint)
+-- Of one business and under its lock: rows that nothing wants are removed, and with p_put_back cells that a restore has lost
+-- refer to their rows again, as a new version. Only where somebody asks for it: if the business was deleted past our triggers
+-- and its id given to another, the row is its predecessor's secret, and nothing here can tell that from a restore. A cell that
+-- holds something else, or whose plaintext differs, is left for somebody to decide.
+create or replace function app_secrets.fix_orphans(
+    p_business_id uuid, p_put_back boolean default false, out put_back bigint, out removed bigint)
     language plpgsql set search_path = pg_catalog, pg_temp set row_security = off
 as $$
 declare
@@ -409,7 +412,7 @@ begin
     v_stored := app_secrets.lock_row(p_business_id);
     v_legacy := coalesce(app_secrets.read_legacy(p_business_id), '{}');
     for v_row in
-        select o.* from app_secrets.orphans(p_business_id) o where o.wanted and o.role = 'current'
+        select o.* from app_secrets.orphans(p_business_id) o where p_put_back and o.wanted and o.role = 'current'
     loop
         v_value := app_secrets.reveal(p_business_id, v_row.name, v_row.vault_id::text);
         continue when v_value is null

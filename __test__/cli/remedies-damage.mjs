@@ -76,7 +76,7 @@ export const damages = {
     base: both,
     harm: (db) => aside(db, 'delete from public.business_secrets'),
     check: 'cells.orphans',
-    named: ['fix orphans'],
+    named: ['put back'],
   },
   'cells were not restored': {
     base: both,
@@ -86,7 +86,7 @@ export const damages = {
         'update public.business_secrets set gemini_api_key = null, google_access_token = null, google_refresh_token = null',
       ),
     check: 'cells.orphans',
-    named: ['fix orphans'],
+    named: ['put back'],
   },
   'cells refer to rows of an earlier Vault': {
     base: both,
@@ -96,7 +96,7 @@ export const damages = {
         `update public.business_secrets set google_access_token = gen_random_uuid() where google_access_token is not null`,
       ),
     check: 'cells.references',
-    named: ['fix orphans'],
+    named: ['put back'],
   },
   'the register of rows was lost': {
     base: both,

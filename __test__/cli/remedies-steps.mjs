@@ -39,6 +39,7 @@ export const remedies = {
   reapply,
   verify: ({ db }) => orRefuses(() => addon.verify({ url: db.admin })),
   'fix orphans': ({ db }) => command(db, ['verify', '--fix-orphans']),
+  'put back': ({ db }) => command(db, ['verify', '--fix-orphans', '--put-back']),
   'a new probe': async ({ db }) => {
     const checks = await addon.doctor({ url: db.admin, serviceUrl: db.service })
     const { fix } = checks.checks.find(({ id }) => id === 'vault.key')

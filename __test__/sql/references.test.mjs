@@ -68,6 +68,25 @@ test("a secret of somebody else's under a cell's name stops its write, and nothi
   assert.deepEqual(await others(), there)
 })
 
+test('who is given the id of a business that was deleted past our triggers is not given its secrets', async (t) => {
+  const db = await freshDatabase(t, 17)
+  const id = await addBusiness(db)
+  await set(db, id, { gemini_api_key: 'of the one before' })
+  const admin = await db.connect('supabase_admin')
+  await admin.query('set session_replication_role = replica')
+  await admin.query('delete from public.business_secrets')
+  await admin.query('delete from public.businesses')
+  await addBusiness(db, { id })
+  const fixed = (putBack) => db.one('select * from app_secrets.fix_orphans($1, $2)', [id, putBack])
+  const value = async () => (await clear(db, id))?.gemini_api_key ?? null
+  assert.equal(await value(), null)
+  assert.deepEqual({ ...(await fixed(false)) }, { put_back: '0', removed: '0' })
+  assert.equal(await value(), null)
+  // The control: what only a restore wants is there to be had, by whoever says so.
+  assert.equal((await fixed(true)).put_back, '1')
+  assert.equal(await value(), 'of the one before')
+})
+
 test('a row that another constraint keeps out leaves nothing, and versions of a row that is made anew go on', async (t) => {
   const db = await freshDatabase(t, 17)
   const [one, two] = [await addBusiness(db), await addBusiness(db)]

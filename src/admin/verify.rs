@@ -153,9 +153,10 @@ impl Admin {
         Ok(Some(found))
     }
 
-    /// Of the rows of Vault that are ours and that no cell refers to: puts those back that a cell has lost, and removes
-    /// what nothing wants, one business after the other, under its lock. Rows that only look like ours stay.
-    pub async fn fix_orphans(&self) -> Result<FixedOrphans> {
+    /// Of the rows of Vault that are ours and that no cell refers to: removes what nothing wants and, with `put_back`, lets
+    /// cells that a restore has lost refer to theirs again, so that whoever may access the business now reads them; one
+    /// business after the other, under its lock. Rows that only look like ours stay.
+    pub async fn fix_orphans(&self, put_back: bool) -> Result<FixedOrphans> {
         const AT_ONCE: i64 = 1_000;
         let mut connection = self.look().await?;
         if !ledger::applied(&mut connection).await?.iter().any(|entry| entry.version == FILL) {
@@ -170,7 +171,7 @@ impl Admin {
             };
             after = Some(*last);
             for business in businesses {
-                let now = proof::fix_orphans(&mut connection, business).await?;
+                let now = proof::fix_orphans(&mut connection, business, put_back).await?;
                 fixed.put_back += now.put_back;
                 fixed.removed += now.removed;
             }

@@ -82,9 +82,13 @@ pub(crate) enum Command {
     /// Compares row by row and value by value, inside the database; prints counts and ids, never values.
     #[command(after_help = help::VERIFY)]
     Verify {
-        /// First put back what cells have lost, and remove Vault rows of ours that nothing wants; what only looks like ours stays
+        /// First remove Vault rows of ours that nothing wants; rows that only look like ours stay
         #[arg(long)]
         fix_orphans: bool,
+
+        /// Let cells that a restore has lost refer to their rows again: whoever may access a business now reads them
+        #[arg(long, requires = "fix_orphans")]
+        put_back: bool,
 
         #[command(flatten)]
         sessions: Sessions,

@@ -25,10 +25,15 @@ impl Context<'_> {
         Ok(if status.is_pending() { Exit::Pending } else { Exit::Ok })
     }
 
-    pub(super) async fn verify(&mut self, fix_orphans: bool, sessions: &Sessions) -> Result<Exit> {
+    pub(super) async fn verify(
+        &mut self,
+        fix_orphans: bool,
+        put_back: bool,
+        sessions: &Sessions,
+    ) -> Result<Exit> {
         let admin = self.admin()?;
         self.head(admin.config());
-        let fixed = if fix_orphans { Some(admin.fix_orphans().await?) } else { None };
+        let fixed = if fix_orphans { Some(admin.fix_orphans(put_back).await?) } else { None };
         let Some(found) = self.verified(&admin, sessions).await? else {
             return Ok(Exit::Stopped);
         };

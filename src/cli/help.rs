@@ -83,7 +83,8 @@ pub(super) const VERIFY: &str = "\
 Examples:
   app-secrets verify
   app-secrets verify --json | jq .mismatched
-  app-secrets verify --fix-orphans           puts back what cells have lost, removes what nothing wants
+  app-secrets verify --fix-orphans              removes rows in Vault that nothing wants
+  app-secrets verify --fix-orphans --put-back   after a restore that lacked business_secrets or cells of it
 
 Exit codes:
   0  proved     2  not migrated yet     4  something differs or is broken";

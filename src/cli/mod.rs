@@ -112,7 +112,9 @@ impl Context<'_> {
             Command::Status => self.status().await,
             Command::Migrate(options) if options.drop_legacy => self.drop_legacy(options).await,
             Command::Migrate(options) => self.migrate(options).await,
-            Command::Verify { fix_orphans, sessions } => self.verify(fix_orphans, &sessions).await,
+            Command::Verify { fix_orphans, put_back, sessions } => {
+                self.verify(fix_orphans, put_back, &sessions).await
+            }
             Command::Scrub(options) => self.scrub(options).await,
             Command::Rollback(options) => self.rollback(options).await,
             Command::Doctor { full } => self.doctor(full).await,

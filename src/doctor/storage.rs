@@ -314,8 +314,9 @@ pub(super) async fn cells(report: &mut Report, patient: &mut Patient) {
         0 => Verdict::ok("none"),
         count => Verdict::warn(
             format!("Vault rows that nothing refers to: {count} ({})", some(&orphans.samples)),
-            "`app-secrets verify --fix-orphans` puts those back that a cell has lost, as in a restore without \
-             business_secrets, and removes the rest",
+            "after a restore that lacked business_secrets or cells of it: `app-secrets verify --fix-orphans --put-back`, \
+             which gives them to whoever may access their business now. Else `app-secrets verify --fix-orphans`, which removes \
+             those that nothing wants",
         ),
     });
     report.add(

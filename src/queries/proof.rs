@@ -39,7 +39,8 @@ const ORPHANED: &str = "
     where $2::uuid is null or o.business_id > $2
     order by o.business_id
     limit $1";
-const FIX_ORPHANS: &str = "select /* app-secrets */ f.put_back, f.removed from app_secrets.fix_orphans($1) f";
+const FIX_ORPHANS: &str =
+    "select /* app-secrets */ f.put_back, f.removed from app_secrets.fix_orphans($1, $2) f";
 
 /// Cells whose row in Vault is not in our register, and those that have no version.
 const UNREGISTERED: &str = "
@@ -328,9 +329,13 @@ pub(crate) async fn orphaned(
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
-/// Puts back what cells of one business have lost, and removes what nothing wants, under its lock.
-pub(crate) async fn fix_orphans(connection: &mut PgConnection, business: Uuid) -> Answer<FixedOrphans> {
-    let row = connection.fetch_one(sqlx::query(FIX_ORPHANS).bind(business)).await?;
+/// Removes what nothing wants of one business, and puts back what its cells have lost where told, under its lock.
+pub(crate) async fn fix_orphans(
+    connection: &mut PgConnection,
+    business: Uuid,
+    put_back: bool,
+) -> Answer<FixedOrphans> {
+    let row = connection.fetch_one(sqlx::query(FIX_ORPHANS).bind(business).bind(put_back)).await?;
     Ok(FixedOrphans { put_back: row.try_get(0)?, removed: row.try_get(1)? })
 }
 

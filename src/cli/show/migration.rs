@@ -176,8 +176,8 @@ pub(in crate::cli) fn verification(
     text.push(if found.is_sound() {
         "Verified: every value is in Vault, and opens.".to_owned()
     } else if found.is_proof() {
-        "Verified, but for Vault rows that nothing refers to: `app-secrets verify --fix-orphans` puts those \
-         back that a cell has lost, and removes the rest."
+        "Verified, but for Vault rows that nothing refers to: `app-secrets verify --fix-orphans` removes those that \
+         nothing wants; with `--put-back`, cells that a restore has lost refer to theirs again."
             .to_owned()
     } else {
         "NOT verified. Write the right value of what differs through either side (an UPDATE of the plaintext column, or \

@@ -198,7 +198,7 @@ const functions = {
   'app_secrets.current_business_ids()': 'definer',
   'app_secrets.end_rekey(text)': 'invoker',
   'app_secrets.fill_businesses(uuid[])': 'invoker',
-  'app_secrets.fix_orphans(uuid,boolean)': 'invoker',
+  'app_secrets.fix_orphans(uuid, boolean)': 'invoker',
   'app_secrets.forget_business(uuid)': 'definer',
   'app_secrets.freeze_for_rekey()': 'invoker',
   'app_secrets.grant_scope(name, text[], boolean, boolean)': 'invoker',

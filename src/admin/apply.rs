@@ -10,7 +10,7 @@ use super::backfill::{self, Filled};
 use super::event::{Control, Event};
 use super::files::{FILES, FILL, File, Step};
 use super::preflight;
-use super::session::{Halt, Manner, Session};
+use super::session::{Interrupted, Session, StepOptions};
 use crate::error::{Error, Result};
 use crate::queries::backfill::{self as rows, Direction};
 use crate::queries::catalogue::{self, Catalogue};
@@ -141,8 +141,8 @@ impl Admin {
         outcome.elapsed = started.elapsed();
         match halted {
             Ok(()) => {}
-            Err(Halt::Stopped) => outcome.stopped_in = outcome.stopped_in.or(Some(0)),
-            Err(Halt::Failed(error)) => return Err(error),
+            Err(Interrupted::Stopped) => outcome.stopped_in = outcome.stopped_in.or(Some(0)),
+            Err(Interrupted::Failed(error)) => return Err(error),
         }
         Ok(outcome)
     }
@@ -153,7 +153,7 @@ impl Admin {
         control: &Control,
         outcome: &mut Migrated,
         filled: &mut Filled,
-    ) -> Result<(), Halt> {
+    ) -> Result<(), Interrupted> {
         let mut session = self.begin(control).await?;
         let applied = ledger::applied(session.connection()).await?;
         let files = self.pending(session.connection(), &applied, options).await?.files;
@@ -273,22 +273,24 @@ pub(crate) async fn apply(
     options: &MigrateOptions,
     file: &'static File,
     filled: &mut Filled,
-) -> Result<(), Halt> {
+) -> Result<(), Interrupted> {
     let started = Instant::now();
     control.tell(&Event::Started { version: file.version, title: file.title });
     session::set_checksum(session.connection(), &file.checksum()).await?;
     for step in file.steps() {
         if control.is_stopped() {
-            return Err(Halt::Stopped);
+            return Err(Interrupted::Stopped);
         }
         match step {
             Step::Transaction(sql) => {
-                let manner = Manner {
+                let step_options = StepOptions {
                     what: &file.file_name(),
                     lock_wait: options.lock_wait,
                     is_cancelled_by_stop: true,
                 };
-                session.run(control, manner, |connection| Box::pin(session::send(connection, sql))).await?;
+                session
+                    .run(control, step_options, |connection| Box::pin(session::send(connection, sql)))
+                    .await?;
             }
             Step::Backfill => backfill::run(session, control, Direction::Fill, options, filled).await?,
         }

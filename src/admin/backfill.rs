@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::apply::MigrateOptions;
 use super::event::{Control, Event, Progress};
-use super::session::{Halt, Manner, Session, no_session};
+use super::session::{Interrupted, Session, StepOptions, no_session};
 use super::sweep::broken;
 use crate::error::Error;
 use crate::queries::backfill::{self, Direction, Totals};
@@ -30,11 +30,11 @@ pub(crate) async fn run(
     direction: Direction,
     options: &MigrateOptions,
     filled: &mut Filled,
-) -> Result<(), Halt> {
+) -> Result<(), Interrupted> {
     let catalogue = catalogue::read(session.connection()).await?.unwrap_or_default();
     let totals = backfill::totals(session.connection(), &catalogue, direction).await?;
     let mut pace = Pace::new(totals.done, totals.total);
-    let manner = Manner {
+    let step_options = StepOptions {
         what: match direction {
             Direction::Fill => "the backfill",
             Direction::Restore => "the restore",
@@ -53,7 +53,7 @@ pub(crate) async fn run(
             (shared.filled, shared.pace)
         };
         match outcome {
-            Err(Halt::Failed(error @ Error::InvalidValue { .. })) => {
+            Err(Interrupted::Failed(error @ Error::InvalidValue { .. })) => {
                 return Err(too_long(session, &catalogue, error).await);
             }
             other => other?,
@@ -62,19 +62,19 @@ pub(crate) async fn run(
     let mut size = Size::new(options.batch);
     loop {
         if control.is_stopped() {
-            return Err(Halt::Stopped);
+            return Err(Interrupted::Stopped);
         }
         let limit = size.current;
         let started = Instant::now();
         let batch = session
-            .run(control, manner, |connection| Box::pin(backfill::batch(connection, direction, limit)))
+            .run(control, step_options, |connection| Box::pin(backfill::batch(connection, direction, limit)))
             .await;
         let batch = match batch {
             Ok(batch) => batch,
-            Err(Halt::Failed(error @ Error::InvalidValue { .. })) => {
+            Err(Interrupted::Failed(error @ Error::InvalidValue { .. })) => {
                 return Err(too_long(session, &catalogue, error).await);
             }
-            Err(halt) => return Err(halt),
+            Err(interrupted) => return Err(interrupted),
         };
         size.adapt(started.elapsed());
         filled.businesses += i64::from(batch.businesses);
@@ -84,10 +84,10 @@ pub(crate) async fn run(
         }
         if batch.waiting {
             // Only to see who it is: the batch itself never waits for them.
-            let manner = Manner { is_cancelled_by_stop: true, ..manner };
+            let step_options = StepOptions { is_cancelled_by_stop: true, ..step_options };
             let catalogue = &catalogue;
             session
-                .run(control, manner, |connection| {
+                .run(control, step_options, |connection| {
                     let catalogue = catalogue.clone();
                     Box::pin(
                         async move { backfill::wait_for_locked(connection, &catalogue, direction).await },
@@ -98,7 +98,7 @@ pub(crate) async fn run(
             control.tell(&Event::Batch(pace.note(batch.businesses, filled.secrets)));
         }
         if !control.rest(options.pause).await {
-            return Err(Halt::Stopped);
+            return Err(Interrupted::Stopped);
         }
     }
 }
@@ -130,7 +130,7 @@ async fn together(
     control: &Control,
     options: &MigrateOptions,
     shared: &Arc<Mutex<Shared>>,
-) -> Result<(), Halt> {
+) -> Result<(), Interrupted> {
     let mut running = JoinSet::new();
     for number in 0..others {
         let mut other = match session.another().await {
@@ -155,25 +155,26 @@ async fn fill(
     control: &Control,
     options: &MigrateOptions,
     shared: &Mutex<Shared>,
-) -> Result<(), Halt> {
+) -> Result<(), Interrupted> {
     let mut size = Size::new(options.batch);
-    let manner = Manner { what: "the backfill", lock_wait: options.lock_wait, is_cancelled_by_stop: false };
+    let step_options =
+        StepOptions { what: "the backfill", lock_wait: options.lock_wait, is_cancelled_by_stop: false };
     while !lock(shared).is_over {
         if control.is_stopped() {
-            return Err(Halt::Stopped);
+            return Err(Interrupted::Stopped);
         }
         let limit = size.current;
         let started = Instant::now();
         let batch = async {
             let claimed = session
-                .run(control, manner, |connection| Box::pin(backfill::claim(connection, limit)))
+                .run(control, step_options, |connection| Box::pin(backfill::claim(connection, limit)))
                 .await?;
             if claimed.is_empty() {
                 return Ok(None);
             }
             let claimed = Arc::new(claimed);
             session
-                .run(control, manner, |connection| {
+                .run(control, step_options, |connection| {
                     let claimed = Arc::clone(&claimed);
                     Box::pin(async move { backfill::fill_claimed(connection, &claimed).await })
                 })
@@ -193,25 +194,25 @@ async fn fill(
                 control.tell(&Event::Batch(progress));
             }
             Ok(None) => return Ok(()),
-            Err(halt) => {
+            Err(interrupted) => {
                 lock(shared).is_over = true;
-                return Err(halt);
+                return Err(interrupted);
             }
         }
         if !control.rest(options.pause).await {
-            return Err(Halt::Stopped);
+            return Err(Interrupted::Stopped);
         }
     }
     Ok(())
 }
 
 /// The database says that a value is too long, not whose.
-async fn too_long(session: &mut Session, catalogue: &Catalogue, error: Error) -> Halt {
+async fn too_long(session: &mut Session, catalogue: &Catalogue, error: Error) -> Interrupted {
     match backfill::too_long(session.connection(), catalogue).await {
         Ok(cells) if !cells.is_empty() => {
             let cells: Vec<String> =
                 cells.iter().map(|(business, name)| format!("{name} of {business}")).collect();
-            Halt::Failed(Error::InvalidValue {
+            Interrupted::Failed(Error::InvalidValue {
                 why: format!(
                     "a sealed value may have 65,536 bytes, and these have more: {}. Shorten or clear them, then run \
                      this again",
@@ -219,7 +220,7 @@ async fn too_long(session: &mut Session, catalogue: &Catalogue, error: Error) ->
                 ),
             })
         }
-        _ => Halt::Failed(error),
+        _ => Interrupted::Failed(error),
     }
 }
 

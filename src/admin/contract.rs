@@ -9,7 +9,7 @@ use super::apply::{MigrateOptions, apply, refuse_newer};
 use super::backfill::{self, Filled};
 use super::event::Control;
 use super::files::{FILES, FILL, File, RPC};
-use super::session::{Halt, Manner, Session};
+use super::session::{Interrupted, Session, StepOptions};
 use super::verify::Verification;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -198,12 +198,12 @@ impl Admin {
         }
         match self.contract(options, control).await {
             Ok(outcome) => Ok(outcome),
-            Err(Halt::Stopped) => Ok(Dropped::Stopped),
-            Err(Halt::Failed(error)) => Err(error),
+            Err(Interrupted::Stopped) => Ok(Dropped::Stopped),
+            Err(Interrupted::Failed(error)) => Err(error),
         }
     }
 
-    async fn contract(&self, options: &DropOptions, control: &Control) -> Result<Dropped, Halt> {
+    async fn contract(&self, options: &DropOptions, control: &Control) -> Result<Dropped, Interrupted> {
         let mut session = self.begin(control).await?;
         let applied = ledger::applied(session.connection()).await?;
         refuse_newer(&applied)?;
@@ -234,8 +234,8 @@ impl Admin {
         outcome.elapsed = started.elapsed();
         match halted {
             Ok(()) => {}
-            Err(Halt::Stopped) => outcome.is_stopped = true,
-            Err(Halt::Failed(error)) => return Err(error),
+            Err(Interrupted::Stopped) => outcome.is_stopped = true,
+            Err(Interrupted::Failed(error)) => return Err(error),
         }
         Ok(outcome)
     }
@@ -246,7 +246,7 @@ impl Admin {
         control: &Control,
         outcome: &mut RolledBack,
         filled: &mut Filled,
-    ) -> Result<(), Halt> {
+    ) -> Result<(), Interrupted> {
         let mut session = self.begin(control).await?;
         let applied = ledger::applied(session.connection()).await?;
         refuse_newer(&applied)?;
@@ -255,19 +255,23 @@ impl Admin {
             return Ok(());
         };
         let is_dropped = catalogue.names.iter().any(|name| name.legacy_state == "dropped");
-        let manner = |what| Manner { what, lock_wait: options.lock_wait, is_cancelled_by_stop: true };
+        let step_options =
+            |what| StepOptions { what, lock_wait: options.lock_wait, is_cancelled_by_stop: true };
         if is_dropped {
-            let manner = manner("putting the columns back");
-            session.run(control, manner, |connection| Box::pin(rows::begin_restore(connection))).await?;
+            let step_options = step_options("putting the columns back");
+            session
+                .run(control, step_options, |connection| Box::pin(rows::begin_restore(connection)))
+                .await?;
         }
         let is_restoring = rows::is_restoring(session.connection()).await?;
         if is_restoring {
             backfill::run(&mut session, control, Direction::Restore, options, filled).await?;
         }
         if is_restoring || rows::has_left(session.connection()).await? {
-            let manner = manner("putting back what hung on the columns");
-            outcome.objects =
-                session.run(control, manner, |connection| Box::pin(rows::finish_restore(connection))).await?;
+            let step_options = step_options("putting back what hung on the columns");
+            outcome.objects = session
+                .run(control, step_options, |connection| Box::pin(rows::finish_restore(connection)))
+                .await?;
         } else if !is_unproven(&applied, &catalogue) {
             outcome.was_not_needed = true;
             return Ok(());
@@ -289,7 +293,7 @@ async fn prove(
     outcome: &mut RolledBack,
     filled: &mut Filled,
     applied: &[Applied],
-) -> Result<(), Halt> {
+) -> Result<(), Interrupted> {
     let columns = proof::columns(session.connection(), Range::default()).await?;
     outcome.lost = columns.iter().map(|column| column.mismatched).sum();
     let catalogue = catalogue::read(session.connection()).await?.unwrap_or_default();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Admin;
 use super::event::Control;
-use super::session::{Halt, Manner};
+use super::session::{Interrupted, StepOptions};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::name::near_misses;
@@ -98,14 +98,14 @@ impl Admin {
         let control = Control::silent();
         let work = async {
             let mut session = self.begin(&control).await?;
-            let manner =
-                Manner { what: "the change of the catalogue", lock_wait, is_cancelled_by_stop: false };
-            session.run(&control, manner, step).await
+            let step_options =
+                StepOptions { what: "the change of the catalogue", lock_wait, is_cancelled_by_stop: false };
+            session.run(&control, step_options, step).await
         };
-        work.await.map_err(|halt| match halt {
-            Halt::Failed(error) => error,
+        work.await.map_err(|interrupted| match interrupted {
+            Interrupted::Failed(error) => error,
             // Nobody can stop what has a silent control.
-            Halt::Stopped => Error::Refused("it was stopped; nothing was changed".into()),
+            Interrupted::Stopped => Error::Refused("it was stopped; nothing was changed".into()),
         })
     }
 }

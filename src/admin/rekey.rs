@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::Admin;
 use super::event::Control;
 use super::names::require_applied;
-use super::session::{Halt, Manner, Session};
+use super::session::{Interrupted, Session, StepOptions};
 use super::wrapping::WrappingKey;
 use crate::error::{Error, Result};
 use crate::queries::rekey::{self, UnderWay, Wrapped};
@@ -55,8 +55,8 @@ impl Admin {
         let mut state = RekeyState { wrapped: 0, broken: 0, is_frozen: false, is_stopped: false };
         match self.begin_and_wrap(file, freeze, lock_wait, control, &mut state).await {
             Ok(()) => Ok(state),
-            Err(Halt::Stopped) => Ok(RekeyState { is_stopped: true, ..state }),
-            Err(Halt::Failed(error)) => Err(error),
+            Err(Interrupted::Stopped) => Ok(RekeyState { is_stopped: true, ..state }),
+            Err(Interrupted::Failed(error)) => Err(error),
         }
     }
 
@@ -67,7 +67,7 @@ impl Admin {
         lock_wait: Duration,
         control: &Control,
         state: &mut RekeyState,
-    ) -> Result<(), Halt> {
+    ) -> Result<(), Interrupted> {
         let mut session = self.begin(control).await?;
         let before = rekey::under_way(session.connection()).await?;
         let key = if let Some(before) = &before {
@@ -80,8 +80,8 @@ impl Admin {
         rekey::begin(session.connection(), key.id, &key.proof()?).await?;
         wrap_all(&mut session, &key, control).await?;
         if freeze {
-            let manner = Manner { what: "the freeze", lock_wait, is_cancelled_by_stop: false };
-            session.run(control, manner, |connection| Box::pin(rekey::freeze(connection))).await?;
+            let step_options = StepOptions { what: "the freeze", lock_wait, is_cancelled_by_stop: false };
+            session.run(control, step_options, |connection| Box::pin(rekey::freeze(connection))).await?;
             // Nobody writes any more: what has changed since its page was wrapped is wrapped again, until nothing has.
             wrap_all(&mut session, &key, control).await?;
         }
@@ -98,8 +98,8 @@ impl Admin {
         let mut outcome = Rekeyed { sealed: 0, is_stopped: false };
         match self.seal_all(file, lock_wait, control, &mut outcome).await {
             Ok(()) => Ok(outcome),
-            Err(Halt::Stopped) => Ok(Rekeyed { is_stopped: true, ..outcome }),
-            Err(Halt::Failed(error)) => Err(error),
+            Err(Interrupted::Stopped) => Ok(Rekeyed { is_stopped: true, ..outcome }),
+            Err(Interrupted::Failed(error)) => Err(error),
         }
     }
 
@@ -109,7 +109,7 @@ impl Admin {
         lock_wait: Duration,
         control: &Control,
         outcome: &mut Rekeyed,
-    ) -> Result<(), Halt> {
+    ) -> Result<(), Interrupted> {
         let mut session = self.begin(control).await?;
         let before = rekey::under_way(session.connection()).await?.ok_or_else(none)?;
         let key = known(WrappingKey::read(file)?, &before)?;
@@ -121,8 +121,8 @@ impl Admin {
             )
             .into());
         }
-        let manner = Manner { what: "the freeze", lock_wait, is_cancelled_by_stop: false };
-        session.run(control, manner, |connection| Box::pin(rekey::freeze(connection))).await?;
+        let step_options = StepOptions { what: "the freeze", lock_wait, is_cancelled_by_stop: false };
+        session.run(control, step_options, |connection| Box::pin(rekey::freeze(connection))).await?;
         let key = Arc::new(key);
         for canary in [true, false] {
             let mut after = None;
@@ -131,12 +131,13 @@ impl Admin {
                 let Some(last) = page.last() else { break };
                 after = Some(last.vault_id);
                 if control.is_stopped() {
-                    return Err(Halt::Stopped);
+                    return Err(Interrupted::Stopped);
                 }
                 let opened = Arc::new(open(&key, &page)?);
-                let manner = Manner { what: "sealing anew", lock_wait, is_cancelled_by_stop: false };
+                let step_options =
+                    StepOptions { what: "sealing anew", lock_wait, is_cancelled_by_stop: false };
                 session
-                    .run(control, manner, move |connection| {
+                    .run(control, step_options, move |connection| {
                         let opened = Arc::clone(&opened);
                         Box::pin(async move {
                             let ids: Vec<Uuid> = opened.iter().map(|(id, _)| *id).collect();
@@ -175,9 +176,9 @@ impl Admin {
             rekey::end(session.connection(), "aborted").await?;
             Ok(())
         };
-        work.await.map_err(|halt: Halt| match halt {
-            Halt::Failed(error) => error,
-            Halt::Stopped => Error::Refused("it was stopped; nothing was changed".into()),
+        work.await.map_err(|interrupted: Interrupted| match interrupted {
+            Interrupted::Failed(error) => error,
+            Interrupted::Stopped => Error::Refused("it was stopped; nothing was changed".into()),
         })
     }
 
@@ -198,11 +199,11 @@ fn known(key: WrappingKey, before: &UnderWay) -> Result<WrappingKey> {
 }
 
 /// Wraps what has no wrap or has changed since, page by page, and reads each wrap back.
-async fn wrap_all(session: &mut Session, key: &WrappingKey, control: &Control) -> Result<(), Halt> {
+async fn wrap_all(session: &mut Session, key: &WrappingKey, control: &Control) -> Result<(), Interrupted> {
     let mut after = None;
     loop {
         if control.is_stopped() {
-            return Err(Halt::Stopped);
+            return Err(Interrupted::Stopped);
         }
         let connection = session.connection();
         let page = rekey::to_wrap(connection, after, PAGE).await?;

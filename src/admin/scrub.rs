@@ -9,7 +9,7 @@ use super::Admin;
 use super::apply::refuse_newer;
 use super::contract::Confirmation;
 use super::event::Control;
-use super::session::{Halt, Manner};
+use super::session::{Interrupted, StepOptions};
 use crate::error::{Error, Result};
 use crate::queries::catalogue::{self, Catalogue};
 use crate::queries::pages::{self, PageSearch};
@@ -110,8 +110,8 @@ impl Admin {
         let mut outcome = Scrubbed::default();
         match self.rewrite(confirmation, lock_wait, control, &mut outcome).await {
             Ok(()) => {}
-            Err(Halt::Stopped) => outcome.is_stopped = true,
-            Err(Halt::Failed(error)) => return Err(error),
+            Err(Interrupted::Stopped) => outcome.is_stopped = true,
+            Err(Interrupted::Failed(error)) => return Err(error),
         }
         Ok(outcome)
     }
@@ -122,7 +122,7 @@ impl Admin {
         lock_wait: Duration,
         control: &Control,
         outcome: &mut Scrubbed,
-    ) -> Result<(), Halt> {
+    ) -> Result<(), Interrupted> {
         let mut session = self.begin(control).await?;
         let catalogue = due(session.connection()).await?;
         self.confirmation().await?.check(confirmation)?;
@@ -130,10 +130,10 @@ impl Admin {
         for table in &tables {
             let started = Instant::now();
             let before = pages::size(session.connection(), table).await?.unwrap_or(0);
-            let manner =
-                Manner { what: &format!("rewriting {table}"), lock_wait, is_cancelled_by_stop: true };
+            let step_options =
+                StepOptions { what: &format!("rewriting {table}"), lock_wait, is_cancelled_by_stop: true };
             session
-                .run(control, manner, |connection| {
+                .run(control, step_options, |connection| {
                     let table = table.clone();
                     Box::pin(async move { pages::rewrite(connection, &table).await })
                 })

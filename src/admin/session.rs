@@ -27,19 +27,19 @@ pub(crate) type Work<'a, T> = Pin<Box<dyn Future<Output = Answer<T>> + Send + 'a
 
 /// Why it does not go on.
 #[derive(Debug)]
-pub(crate) enum Halt {
+pub(crate) enum Interrupted {
     /// It was told to stop.
     Stopped,
     Failed(Error),
 }
 
-impl From<Error> for Halt {
+impl From<Error> for Interrupted {
     fn from(error: Error) -> Self {
         Self::Failed(error)
     }
 }
 
-impl From<AdminFault> for Halt {
+impl From<AdminFault> for Interrupted {
     fn from(fault: AdminFault) -> Self {
         Self::Failed(fault.into_error())
     }
@@ -47,7 +47,7 @@ impl From<AdminFault> for Halt {
 
 /// How a step is to be run.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Manner<'a> {
+pub(crate) struct StepOptions<'a> {
     /// For people.
     pub(crate) what: &'a str,
     /// How long it may go on failing for want of a lock.
@@ -78,7 +78,7 @@ impl Admin {
     }
 
     /// For changing: refuses a transaction pooler, and waits for the migrators' lock.
-    pub(crate) async fn begin(&self, control: &Control) -> Result<Session, Halt> {
+    pub(crate) async fn begin(&self, control: &Control) -> Result<Session, Interrupted> {
         if self.config.pooler == Pooler::Transaction {
             return Err(pooled(&self.config).into());
         }
@@ -105,7 +105,7 @@ impl Session {
         Self::open(&self.config).await
     }
 
-    async fn wait_for_turn(&mut self, control: &Control) -> Result<(), Halt> {
+    async fn wait_for_turn(&mut self, control: &Control) -> Result<(), Interrupted> {
         let mut told: Vec<i32> = Vec::new();
         while !session::try_lock(&mut self.worker).await? {
             let holders = session::lock_holders(&mut self.watcher.connection).await?;
@@ -115,7 +115,7 @@ impl Session {
                 told = pids;
             }
             if !control.rest(TURN).await {
-                return Err(Halt::Stopped);
+                return Err(Interrupted::Stopped);
             }
         }
         Ok(())
@@ -130,29 +130,29 @@ impl Session {
     pub(crate) async fn run<T>(
         &mut self,
         control: &Control,
-        manner: Manner<'_>,
+        step_options: StepOptions<'_>,
         step: impl for<'a> Fn(&'a mut PgConnection) -> Work<'a, T>,
-    ) -> Result<T, Halt> {
+    ) -> Result<T, Interrupted> {
         let started = Instant::now();
         let mut pause = FIRST_PAUSE;
         loop {
-            let cancels = manner.is_cancelled_by_stop;
+            let cancels = step_options.is_cancelled_by_stop;
             match self.watcher.watch(control, cancels, step(&mut self.worker)).await {
                 Ok(outcome) => return Ok(outcome),
-                Err(AdminFault::Busy) if started.elapsed() >= manner.lock_wait => {
-                    return Err(self.watcher.gave_up(manner.what, started.elapsed()).into());
+                Err(AdminFault::Busy) if started.elapsed() >= step_options.lock_wait => {
+                    return Err(self.watcher.gave_up(step_options.what, started.elapsed()).into());
                 }
                 Err(AdminFault::Busy) => {
                     // With jitter, so that two who are in each other's way do not meet again.
                     let jittered = pause.mul_f64(0.5 + fastrand::f64());
-                    let (what, blockers) = (manner.what.to_owned(), self.watcher.seen.clone());
+                    let (what, blockers) = (step_options.what.to_owned(), self.watcher.seen.clone());
                     control.tell(&Event::Retrying { what, blockers, pause: jittered });
                     if !control.rest(jittered).await {
-                        return Err(Halt::Stopped);
+                        return Err(Interrupted::Stopped);
                     }
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
-                Err(AdminFault::Cancelled) if control.is_stopped() => return Err(Halt::Stopped),
+                Err(AdminFault::Cancelled) if control.is_stopped() => return Err(Interrupted::Stopped),
                 Err(fault) => return Err(fault.into()),
             }
         }
@@ -235,7 +235,7 @@ mod tests {
     #[tokio::test]
     async fn a_transaction_pooler_is_refused_with_the_direct_hosts_form() {
         let url = "postgresql://postgres.abcdefgh:hunter2@aws-0-eu-west-1.pooler.supabase.com:6543/postgres";
-        let Err(Halt::Failed(error)) = Admin::new(config(url)).begin(&Control::silent()).await else {
+        let Err(Interrupted::Failed(error)) = Admin::new(config(url)).begin(&Control::silent()).await else {
             panic!("it went on");
         };
         assert_eq!(error.code(), Code::Refused);
@@ -246,7 +246,7 @@ mod tests {
         );
         assert!(!text.contains("hunter2"));
 
-        let Err(Halt::Failed(error)) =
+        let Err(Interrupted::Failed(error)) =
             Admin::new(config("postgresql://a:hunter2@pgbouncer.internal/app?pgbouncer=true"))
                 .begin(&Control::silent())
                 .await

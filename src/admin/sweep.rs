@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::backfill::Pace;
 use super::event::{Control, Event};
-use super::session::{Halt, no_session};
+use super::session::{Interrupted, no_session};
 use super::{Admin, ColumnProof, Finding};
 use crate::config::Pooler;
 use crate::error::{Error, Result};
@@ -211,7 +211,7 @@ fn add(finding: &mut Finding, more: Finding) {
 
 impl Admin {
     /// Ends what the sessions with these processes are doing.
-    pub(crate) async fn cancel(&self, pids: &[i32]) -> Result<(), Halt> {
+    pub(crate) async fn cancel(&self, pids: &[i32]) -> Result<(), Interrupted> {
         let mut connection = self.look().await?;
         for pid in pids {
             session::cancel(&mut connection, *pid).await?;

@@ -39,8 +39,8 @@ impl Terminal {
     pub(crate) fn of_process() -> Self {
         let is_asked = io::stdin().is_terminal() && io::stderr().is_terminal();
         Self {
-            out: Box::new(Patient(io::stdout())),
-            err: Box::new(Patient(io::stderr())),
+            out: Box::new(Examined(io::stdout())),
+            err: Box::new(Examined(io::stderr())),
             input: Box::new(io::stdin()),
             person: is_asked.then(|| Box::new(Keyboard) as Box<dyn Person>),
             shows_out: io::stdout().is_terminal(),
@@ -127,9 +127,9 @@ impl Person for Keyboard {
 }
 
 /// Node.js may have made a pipe of this process non-blocking: then wait rather than lose what is to be said.
-struct Patient<W>(W);
+struct Examined<W>(W);
 
-impl<W: Write> Write for Patient<W> {
+impl<W: Write> Write for Examined<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match self.0.write(bytes) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Patient, Report, Verdict, shipped, some};
+use super::{Examined, Report, Verdict, shipped, some};
 use crate::admin::RPC;
 use crate::error::Result;
 use crate::queries::AdminFault;
@@ -10,51 +10,54 @@ use crate::queries::access::{self, Function, Policy, SHIPPED_GRANTS};
 
 const REAPPLY: &str = "see what was changed and why; then `app-secrets migrate --reapply` puts ours back";
 
-pub(super) async fn all(report: &mut Report, patient: &mut Patient) {
+pub(super) async fn all(report: &mut Report, examined: &mut Examined) {
     report.add(
         "access.rls",
         "Row Level Security is all that stands between one user's token and another business's row.",
-        row_security(patient).await,
+        row_security(examined).await,
     );
-    if patient.has(RPC) {
+    if examined.has(RPC) {
         report.add(
             "access.policies",
             "Policies add up: one that is too wide opens the table, whatever the others say.",
-            access::policies(&mut patient.connection).await.map(|found| policies(&found)).map_err(Into::into),
+            access::policies(&mut examined.connection)
+                .await
+                .map(|found| policies(&found))
+                .map_err(Into::into),
         );
     }
     report.add(
         "access.functions",
         "These functions see plaintext with their owner's rights: their text, owner, search_path and who may execute \
          them decide who else does.",
-        functions(patient).await,
+        functions(examined).await,
     );
-    if patient.has(RPC) {
+    if examined.has(RPC) {
         report.add(
             "access.generated",
             "Functions, view, triggers and CHECKs are made from the catalogue: what stands otherwise serves other names,              or other people.",
-            generated(patient).await,
+            generated(examined).await,
         );
         report.add(
             "access.grants",
             "A privilege that we did not give is a way in that nobody looks at.",
-            access::grants(&mut patient.connection).await.map(|found| grants(&found)).map_err(Into::into),
+            access::grants(&mut examined.connection).await.map(|found| grants(&found)).map_err(Into::into),
         );
     }
     report.add(
         "access.defaults",
         "Default privileges open what the next migration makes, before anybody revokes it.",
-        defaults(patient).await,
+        defaults(examined).await,
     );
     report.add(
         "access.data-api",
         "What PostgREST serves, the whole internet may ask for.",
-        data_api(patient).await,
+        data_api(examined).await,
     );
 }
 
-async fn row_security(patient: &mut Patient) -> Result<Verdict> {
-    let tables = access::row_security(&mut patient.connection).await?;
+async fn row_security(examined: &mut Examined) -> Result<Verdict> {
+    let tables = access::row_security(&mut examined.connection).await?;
     let open: Vec<String> =
         tables.iter().filter(|(_, is_on)| !is_on).map(|(table, _)| table.clone()).collect();
     if !open.is_empty() {
@@ -63,7 +66,7 @@ async fn row_security(patient: &mut Patient) -> Result<Verdict> {
             format!("alter table {} enable row level security", open[0]),
         ));
     }
-    let owners = access::co_owners(&mut patient.connection).await?;
+    let owners = access::co_owners(&mut examined.connection).await?;
     if !owners.is_empty() {
         return Ok(Verdict::fail(
             format!("not forced; these own the table through a role, past every policy: {}", some(&owners)),
@@ -105,9 +108,9 @@ fn policies(found: &[Policy]) -> Verdict {
     )
 }
 
-async fn functions(patient: &mut Patient) -> Result<Verdict> {
-    let found = access::functions(&mut patient.connection).await?;
-    Ok(judge_functions(&found, |version| patient.applied.iter().any(|entry| entry.version == version)))
+async fn functions(examined: &mut Examined) -> Result<Verdict> {
+    let found = access::functions(&mut examined.connection).await?;
+    Ok(judge_functions(&found, |version| examined.applied.iter().any(|entry| entry.version == version)))
 }
 
 fn judge_functions(found: &[Function], is_applied: impl Fn(i32) -> bool) -> Verdict {
@@ -185,8 +188,8 @@ fn grants(found: &[String]) -> Verdict {
     Verdict::ok("what was shipped, and nothing else")
 }
 
-async fn generated(patient: &mut Patient) -> Result<Verdict> {
-    let found = match access::stale(&mut patient.connection).await {
+async fn generated(examined: &mut Examined) -> Result<Verdict> {
+    let found = match access::stale(&mut examined.connection).await {
         Ok(found) => found,
         Err(AdminFault::Busy) => {
             return Ok(Verdict::warn(
@@ -203,8 +206,8 @@ async fn generated(patient: &mut Patient) -> Result<Verdict> {
     Ok(Verdict::fail(some(&found), REAPPLY))
 }
 
-async fn defaults(patient: &mut Patient) -> Result<Verdict> {
-    let found = access::default_privileges(&mut patient.connection).await?;
+async fn defaults(examined: &mut Examined) -> Result<Verdict> {
+    let found = access::default_privileges(&mut examined.connection).await?;
     if found.is_empty() {
         return Ok(Verdict::ok("none in app_secrets"));
     }
@@ -214,8 +217,8 @@ async fn defaults(patient: &mut Patient) -> Result<Verdict> {
     ))
 }
 
-async fn data_api(patient: &mut Patient) -> Result<Verdict> {
-    let api = access::data_api(&mut patient.connection).await?;
+async fn data_api(examined: &mut Examined) -> Result<Verdict> {
+    let api = access::data_api(&mut examined.connection).await?;
     let schemas: Vec<&str> = api.schemas.iter().flat_map(|list| list.split(',')).map(str::trim).collect();
     let exposed: Vec<String> = schemas
         .iter()

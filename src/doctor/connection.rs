@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sqlx::postgres::PgConnection;
 
-use super::{Patient, Report, Verdict, some};
+use super::{Examined, Report, Verdict, some};
 use crate::config::Config;
 use crate::error::Result;
 use crate::queries::{access, server, session};
@@ -103,8 +103,8 @@ pub(super) async fn admin(report: &mut Report, connection: &mut PgConnection, ow
     may_look
 }
 
-pub(super) async fn service(report: &mut Report, patient: &Patient, config: Option<&Config>) {
-    if patient.has(crate::admin::RPC) {
+pub(super) async fn service(report: &mut Report, examined: &Examined, config: Option<&Config>) {
+    if examined.has(crate::admin::RPC) {
         report.add(
             "login.service",
             "A service's login is what a thief gets: it should be able to call the RPC, and nothing else.",

@@ -3,24 +3,24 @@
 //! What each one prints was measured with planted values on PostgreSQL 15, 17 and 18; a test repeats that. pgaudit is
 //! judged by its documentation.
 
-use super::{Patient, Report, Verdict, some};
+use super::{Examined, Report, Verdict, some};
 use crate::error::Result;
 use crate::queries::server::{self, LogSettings, Login};
 
 /// The first version whose `auto_explain` prints parameters at all.
 const EXPLAINS_PARAMETERS: i32 = 16;
 
-pub(super) async fn logs(report: &mut Report, patient: &mut Patient) {
+pub(super) async fn logs(report: &mut Report, examined: &mut Examined) {
     report.add(
         "logs",
         "Values travel as bind parameters; a log that has them is a copy of the secrets that nobody guards.",
-        look(patient).await,
+        look(examined).await,
     );
 }
 
-async fn look(patient: &mut Patient) -> Result<Verdict> {
-    let settings = server::log_settings(&mut patient.connection).await?;
-    let logins = server::logins(&mut patient.connection, &patient.catalogue.owner_table).await?;
+async fn look(examined: &mut Examined) -> Result<Verdict> {
+    let settings = server::log_settings(&mut examined.connection).await?;
+    let logins = server::logins(&mut examined.connection, &examined.catalogue.owner_table).await?;
     Ok(judge(&settings, &logins))
 }
 

@@ -108,7 +108,7 @@ impl Verdict {
 }
 
 /// What the checks look at.
-struct Patient {
+struct Examined {
     connection: PgConnection,
     applied: Vec<Applied>,
     /// As the database has it; before 002, as it is wanted.
@@ -117,7 +117,7 @@ struct Patient {
     is_full: bool,
 }
 
-impl Patient {
+impl Examined {
     fn has(&self, version: i32) -> bool {
         self.applied.iter().any(|entry| entry.version == version)
     }
@@ -163,26 +163,26 @@ impl Admin {
             None if is_refused => Catalogue { owner_table, ..Catalogue::default() },
             None => catalogue::of_wanted(&mut connection, &wanted).await?,
         };
-        let mut patient = Patient { connection, applied, catalogue, is_full };
-        connection::service(&mut report, &patient, service).await;
-        storage::ledger(&mut report, &patient);
-        storage::vault(&mut report, &mut patient).await;
-        if patient.has(2) {
-            access::all(&mut report, &mut patient).await;
-            storage::triggers(&mut report, &mut patient).await;
+        let mut examined = Examined { connection, applied, catalogue, is_full };
+        connection::service(&mut report, &examined, service).await;
+        storage::ledger(&mut report, &examined);
+        storage::vault(&mut report, &mut examined).await;
+        if examined.has(2) {
+            access::all(&mut report, &mut examined).await;
+            storage::triggers(&mut report, &mut examined).await;
         }
-        if patient.has(RPC) {
-            scopes::all(&mut report, &mut patient).await;
+        if examined.has(RPC) {
+            scopes::all(&mut report, &mut examined).await;
         }
-        storage::plaintext(&mut report, &mut patient).await;
-        if patient.has(FILL) && patient.catalogue.synced().next().is_some() {
-            scopes::dependents(&mut report, &mut patient).await;
+        storage::plaintext(&mut report, &mut examined).await;
+        if examined.has(FILL) && examined.catalogue.synced().next().is_some() {
+            scopes::dependents(&mut report, &mut examined).await;
         }
-        if patient.has(RPC) {
-            storage::cells(&mut report, &mut patient).await;
+        if examined.has(RPC) {
+            storage::cells(&mut report, &mut examined).await;
         }
-        storage::publications(&mut report, &mut patient).await;
-        logs::logs(&mut report, &mut patient).await;
+        storage::publications(&mut report, &mut examined).await;
+        logs::logs(&mut report, &mut examined).await;
         Ok(report)
     }
 }

@@ -1,37 +1,37 @@
 //! Least privilege and dates: what logins may read, what they did, and what is due.
 
-use super::{Patient, Report, Verdict, some};
+use super::{Examined, Report, Verdict, some};
 use crate::error::Result;
 use crate::queries::{access, dependents, scopes};
 
-pub(super) async fn all(report: &mut Report, patient: &mut Patient) {
+pub(super) async fn all(report: &mut Report, examined: &mut Examined) {
     report.add(
         "access.executed",
         "Every read of a signed-in user runs this function: where it fails, nobody reads; where it is too generous, \
          strangers do.",
-        executed(patient).await,
+        executed(examined).await,
     );
     report.add(
         "access.scopes",
         "A service's login should read what it needs: a thief of its password gets no more.",
-        logins(patient).await,
+        logins(examined).await,
     );
     report.add(
         "access.unusual",
         "A login that reads ten times as much as on other days may be somebody else's by now.",
-        unusual(patient).await,
+        unusual(examined).await,
     );
     report.add(
         "secrets.dates",
         "A secret past its date fails when it is needed, and an earlier value past its time is one that nobody expects \
          to be there.",
-        dates(patient).await,
+        dates(examined).await,
     );
 }
 
-async fn executed(patient: &mut Patient) -> Result<Verdict> {
+async fn executed(examined: &mut Examined) -> Result<Verdict> {
     const NAME: &str = "app_secrets.accessible_business_ids()";
-    Ok(match access::accessible_to_nobody(&mut patient.connection).await {
+    Ok(match access::accessible_to_nobody(&mut examined.connection).await {
         Ok(0) => Verdict::ok(format!("{NAME} runs, and gives a user whom nobody knows nothing")),
         Ok(count) => Verdict::warn(
             format!("{NAME} gives a user whom nobody knows access to businesses: {count}"),
@@ -44,8 +44,8 @@ async fn executed(patient: &mut Patient) -> Result<Verdict> {
     })
 }
 
-async fn logins(patient: &mut Patient) -> Result<Verdict> {
-    let found = scopes::scopes(&mut patient.connection).await?;
+async fn logins(examined: &mut Examined) -> Result<Verdict> {
+    let found = scopes::scopes(&mut examined.connection).await?;
     let mut wrong = Vec::new();
     let mut fixes = Vec::new();
     let mut note = |logins: &[String], what: &str, fix: String| {
@@ -87,8 +87,8 @@ async fn logins(patient: &mut Patient) -> Result<Verdict> {
     Ok(Verdict::warn(wrong.join("; "), fixes.join("; ")))
 }
 
-async fn unusual(patient: &mut Patient) -> Result<Verdict> {
-    let found = scopes::unusual(&mut patient.connection).await?;
+async fn unusual(examined: &mut Examined) -> Result<Verdict> {
+    let found = scopes::unusual(&mut examined.connection).await?;
     Ok(if found.is_empty() {
         Verdict::ok("no login reads much more than usual")
     } else {
@@ -96,8 +96,8 @@ async fn unusual(patient: &mut Patient) -> Result<Verdict> {
     })
 }
 
-async fn dates(patient: &mut Patient) -> Result<Verdict> {
-    let (due, kept) = scopes::dates(&mut patient.connection).await?;
+async fn dates(examined: &mut Examined) -> Result<Verdict> {
+    let (due, kept) = scopes::dates(&mut examined.connection).await?;
     Ok(match (due, kept) {
         (0, 0) => Verdict::ok("no secret is past its date, and no earlier value past its time"),
         (0, kept) => Verdict::warn(
@@ -114,16 +114,16 @@ async fn dates(patient: &mut Patient) -> Result<Verdict> {
 }
 
 /// What hangs on the plaintext columns, before they go.
-pub(super) async fn dependents(report: &mut Report, patient: &mut Patient) {
+pub(super) async fn dependents(report: &mut Report, examined: &mut Examined) {
     report.add(
         "plaintext.dependents",
         "What names the columns goes with them, keeps them from going, or fails once they are gone.",
-        hanging(patient).await,
+        hanging(examined).await,
     );
 }
 
-async fn hanging(patient: &mut Patient) -> Result<Verdict> {
-    let found = dependents::read(&mut patient.connection).await?;
+async fn hanging(examined: &mut Examined) -> Result<Verdict> {
+    let found = dependents::read(&mut examined.connection).await?;
     let of = |weight: &str| -> Vec<String> {
         found.iter().filter(|it| it.weight == weight).map(ToString::to_string).collect()
     };

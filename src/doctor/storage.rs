@@ -1,6 +1,6 @@
 //! Ledger, Vault, plaintext, cells, triggers, publications.
 
-use super::{Level, Patient, Report, Verdict, some};
+use super::{Examined, Level, Report, Verdict, some};
 use crate::admin::{FILES, FILL, File, Finding, RPC, triggers as shipped_triggers};
 use crate::error::Result;
 use crate::queries::proof::{Cells, Range};
@@ -10,8 +10,8 @@ use crate::queries::{backfill, inspect, pages, proof};
 /// Businesses whose values a sample opens.
 const SAMPLE: u32 = 300;
 
-pub(super) fn ledger(report: &mut Report, patient: &Patient) {
-    let verdict = drift(patient);
+pub(super) fn ledger(report: &mut Report, examined: &Examined) {
+    let verdict = drift(examined);
     let why = match verdict.level {
         Level::Warn => {
             "Keys are encrypted from 003 on; policies, versions for caches and the RPC of the services come with 004."
@@ -24,8 +24,8 @@ pub(super) fn ledger(report: &mut Report, patient: &Patient) {
     report.add("ledger", why, Ok(verdict));
 }
 
-fn drift(patient: &Patient) -> Verdict {
-    let newer: Vec<String> = patient
+fn drift(examined: &Examined) -> Verdict {
+    let newer: Vec<String> = examined
         .applied
         .iter()
         .filter(|entry| File::of_version(entry.version).is_none())
@@ -37,7 +37,7 @@ fn drift(patient: &Patient) -> Verdict {
     let mut edited = Vec::new();
     let mut unchecked = Vec::new();
     for file in &FILES {
-        let entry = patient.applied.iter().find(|entry| entry.version == file.version);
+        let entry = examined.applied.iter().find(|entry| entry.version == file.version);
         match entry.map(|entry| entry.checksum.as_deref()) {
             Some(Some(checksum)) if checksum != file.checksum() => edited.push(file.file_name()),
             Some(None) => unchecked.push(file.file_name()),
@@ -52,39 +52,39 @@ fn drift(patient: &Patient) -> Verdict {
     }
     let pending: Vec<String> = FILES
         .iter()
-        .filter(|file| !patient.has(file.version) && !file.is_contracting())
+        .filter(|file| !examined.has(file.version) && !file.is_contracting())
         .map(File::file_name)
         .collect();
     if !pending.is_empty() {
         return Verdict::warn(format!("not applied: {}", some(&pending)), "app-secrets migrate");
     }
     let due: Vec<String> =
-        patient.catalogue.names.iter().filter(|name| name.is_due()).map(|name| name.name.clone()).collect();
-    if patient.has(FILL) && !due.is_empty() {
+        examined.catalogue.names.iter().filter(|name| name.is_due()).map(|name| name.name.clone()).collect();
+    if examined.has(FILL) && !due.is_empty() {
         return Verdict::warn(
             format!("not filled, sealed or proven yet: {}", some(&due)),
             "app-secrets migrate",
         );
     }
     let how = if unchecked.is_empty() { "" } else { "; some by another tool, which records no checksum" };
-    Verdict::ok(format!("{} files applied{how}", patient.applied.len()))
+    Verdict::ok(format!("{} files applied{how}", examined.applied.len()))
 }
 
-pub(super) async fn vault(report: &mut Report, patient: &mut Patient) {
+pub(super) async fn vault(report: &mut Report, examined: &mut Examined) {
     report.add(
         "vault.provider",
         "Vault keeps the root key outside the database; anything else that goes by its name may not.",
-        provider(patient).await,
+        provider(examined).await,
     );
     report.add(
         "vault.key",
         "A restore under another root key opens nothing: then the key is wrong, and not the rows.",
-        key(patient).await,
+        key(examined).await,
     );
 }
 
-async fn provider(patient: &mut Patient) -> Result<Verdict> {
-    let vault = server::vault(&mut patient.connection).await?;
+async fn provider(examined: &mut Examined) -> Result<Verdict> {
+    let vault = server::vault(&mut examined.connection).await?;
     Ok(match vault.version {
         None if !vault.exists => {
             Verdict::fail("there is none", "create extension supabase_vault with schema vault cascade")
@@ -101,20 +101,20 @@ async fn provider(patient: &mut Patient) -> Result<Verdict> {
     })
 }
 
-async fn key(patient: &mut Patient) -> Result<Verdict> {
-    let works = server::round_trip(&mut patient.connection).await.unwrap_or(false);
+async fn key(examined: &mut Examined) -> Result<Verdict> {
+    let works = server::round_trip(&mut examined.connection).await.unwrap_or(false);
     if !works {
         return Ok(Verdict::fail(
             "Vault does not give back what it is given",
             "look at the server's log; on Supabase, open a ticket",
         ));
     }
-    if !patient.has(2) {
+    if !examined.has(2) {
         return Ok(Verdict::ok("Vault gives back what it is given"));
     }
-    Ok(match server::canary(&mut patient.connection).await? {
+    Ok(match server::canary(&mut examined.connection).await? {
         Canary::Alive => Verdict::ok("what was sealed at the migration still opens"),
-        Canary::Dead => other_key(patient).await?,
+        Canary::Dead => other_key(examined).await?,
         Canary::Missing => Verdict::fail(
             "the probe that 002 sealed is gone: were Vault's rows left out of a restore?",
             "restore vault.secrets as its owner; `app-secrets verify` says what dangles. `app-secrets migrate --reapply` \
@@ -125,11 +125,11 @@ async fn key(patient: &mut Patient) -> Result<Verdict> {
 
 /// The probe of 002 does not open. Whether everything else does tells a key that was changed on purpose, the values
 /// written anew under it, from one that is wrong.
-async fn other_key(patient: &mut Patient) -> Result<Verdict> {
+async fn other_key(examined: &mut Examined) -> Result<Verdict> {
     const ANEW: &str = "delete from vault.secrets where name = 'app_secrets/canary', then `app-secrets migrate \
                         --reapply`, which seals a new probe";
-    let which = which_cells(patient);
-    let (faults, opened) = proof::cell_faults(&mut patient.connection, &patient.catalogue, which).await?;
+    let which = which_cells(examined);
+    let (faults, opened) = proof::cell_faults(&mut examined.connection, &examined.catalogue, which).await?;
     let lost = faults.undecryptable.count;
     Ok(if lost == 0 {
         Verdict::warn(
@@ -149,38 +149,38 @@ async fn other_key(patient: &mut Patient) -> Result<Verdict> {
     })
 }
 
-pub(super) async fn plaintext(report: &mut Report, patient: &mut Patient) {
+pub(super) async fn plaintext(report: &mut Report, examined: &mut Examined) {
     report.add(
         "plaintext.columns",
         "Whoever reads the owner table reads these: policies, dumps, replicas and logs of it all have them.",
-        columns(patient).await,
+        columns(examined).await,
     );
-    let is_gone = patient.catalogue.names.iter().any(|name| name.legacy_state == "dropped")
-        && patient.catalogue.synced().next().is_none();
+    let is_gone = examined.catalogue.names.iter().any(|name| name.legacy_state == "dropped")
+        && examined.catalogue.synced().next().is_none();
     if is_gone {
         report.add(
             "plaintext.pages",
             "Dropping a column leaves its values in the table's pages, and so in every physical backup.",
-            in_pages(patient).await,
+            in_pages(examined).await,
         );
     }
 }
 
-async fn columns(patient: &mut Patient) -> Result<Verdict> {
-    let back = server::columns_back(&mut patient.connection, &patient.catalogue).await?;
+async fn columns(examined: &mut Examined) -> Result<Verdict> {
+    let back = server::columns_back(&mut examined.connection, &examined.catalogue).await?;
     if !back.is_empty() {
         return Ok(Verdict::fail(
             format!("back since 005, so that old code writes plaintext there again: {}", some(&back)),
             "find who made them; move what they hold with `app-secrets set`, then drop them",
         ));
     }
-    if patient.catalogue.synced().next().is_none() {
+    if examined.catalogue.synced().next().is_none() {
         return Ok(Verdict::ok("none"));
     }
-    let values = backfill::plaintext_values(&mut patient.connection, &patient.catalogue).await?;
+    let values = backfill::plaintext_values(&mut examined.connection, &examined.catalogue).await?;
     Ok(match values {
         0 => Verdict::ok("they are there, and empty"),
-        values if patient.has(FILL) => Verdict::warn(
+        values if examined.has(FILL) => Verdict::warn(
             format!("values in clear: {values}, kept in step with Vault"),
             "app-secrets migrate --drop-legacy, once no code reads them",
         ),
@@ -188,9 +188,9 @@ async fn columns(patient: &mut Patient) -> Result<Verdict> {
     })
 }
 
-async fn in_pages(patient: &mut Patient) -> Result<Verdict> {
-    let tables = [patient.catalogue.owner_table.clone(), "public.business_secrets".to_owned()];
-    if let Some(search) = pages::search(&mut patient.connection, &patient.catalogue, &tables).await? {
+async fn in_pages(examined: &mut Examined) -> Result<Verdict> {
+    let tables = [examined.catalogue.owner_table.clone(), "public.business_secrets".to_owned()];
+    if let Some(search) = pages::search(&mut examined.connection, &examined.catalogue, &tables).await? {
         return Ok(match search.found {
             0 => Verdict::ok(format!("sealed values in the tables' pages: none of {}", search.values)),
             found => Verdict::fail(
@@ -199,7 +199,7 @@ async fn in_pages(patient: &mut Patient) -> Result<Verdict> {
             ),
         });
     }
-    let rewritten = inspect::rewritten(&mut patient.connection).await?;
+    let rewritten = inspect::rewritten(&mut examined.connection).await?;
     Ok(if rewritten.is_clean() {
         Verdict::ok("both tables were rewritten since (this login may not read pages)")
     } else {
@@ -207,9 +207,9 @@ async fn in_pages(patient: &mut Patient) -> Result<Verdict> {
     })
 }
 
-pub(super) async fn triggers(report: &mut Report, patient: &mut Patient) {
-    let expected = shipped_triggers(&patient.applied, &patient.catalogue);
-    let verdict = proof::idle_triggers(&mut patient.connection, &expected).await.map(|idle| {
+pub(super) async fn triggers(report: &mut Report, examined: &mut Examined) {
+    let expected = shipped_triggers(&examined.applied, &examined.catalogue);
+    let verdict = proof::idle_triggers(&mut examined.connection, &expected).await.map(|idle| {
         let idle: Vec<String> = idle
             .iter()
             .map(|(name, exists)| format!("{name} is {}", if *exists { "disabled" } else { "missing" }))
@@ -230,17 +230,17 @@ pub(super) async fn triggers(report: &mut Report, patient: &mut Patient) {
     );
 }
 
-fn which_cells(patient: &Patient) -> Cells {
-    if patient.is_full { Cells::Of(Range::default()) } else { Cells::Sample(SAMPLE) }
+fn which_cells(examined: &Examined) -> Cells {
+    if examined.is_full { Cells::Of(Range::default()) } else { Cells::Sample(SAMPLE) }
 }
 
-pub(super) async fn cells(report: &mut Report, patient: &mut Patient) {
+pub(super) async fn cells(report: &mut Report, examined: &mut Examined) {
     let guarded =
-        patient.catalogue.sealed().filter(|name| matches!(name.in_place.as_str(), "none" | "sealed"));
+        examined.catalogue.sealed().filter(|name| matches!(name.in_place.as_str(), "none" | "sealed"));
     let sealed: Vec<&str> = guarded.map(|name| name.name.as_str()).collect();
-    let guards = server::cell_guards(&mut patient.connection, &sealed).await;
-    let which = which_cells(patient);
-    let faults = proof::cell_faults(&mut patient.connection, &patient.catalogue, which).await;
+    let guards = server::cell_guards(&mut examined.connection, &sealed).await;
+    let which = which_cells(examined);
+    let faults = proof::cell_faults(&mut examined.connection, &examined.catalogue, which).await;
     let ((faults, opened), guards) = match (faults, guards) {
         (Ok(faults), Ok(guards)) => (faults, guards),
         (Err(fault), _) | (_, Err(fault)) => {
@@ -279,7 +279,7 @@ pub(super) async fn cells(report: &mut Report, patient: &mut Patient) {
              (`app-secrets set`): nothing else is lost by that",
         )),
     );
-    let unknown = proof::unknown_cells(&mut patient.connection, &patient.catalogue, which).await;
+    let unknown = proof::unknown_cells(&mut examined.connection, &examined.catalogue, which).await;
     report.add(
         "cells.register",
         "app_secrets.vault_rows says which rows of Vault are ours, and secret_versions which value caches have: without them \
@@ -300,7 +300,7 @@ pub(super) async fn cells(report: &mut Report, patient: &mut Patient) {
         "cells.decrypt",
         "A value that does not open is lost; with vault.key ok it is that row that is broken, and not the key.",
         Ok(match faults.undecryptable.count {
-            0 if patient.is_full => Verdict::ok(format!("every value opens: {opened}")),
+            0 if examined.is_full => Verdict::ok(format!("every value opens: {opened}")),
             0 => Verdict::ok(format!("each of {opened} values opens, of {SAMPLE} businesses at most (all: --full)")),
             _ => broken(
                 &faults.undecryptable,
@@ -310,7 +310,7 @@ pub(super) async fn cells(report: &mut Report, patient: &mut Patient) {
             ),
         }),
     );
-    let orphans = proof::orphans(&mut patient.connection).await.map(|orphans| match orphans.count {
+    let orphans = proof::orphans(&mut examined.connection).await.map(|orphans| match orphans.count {
         0 => Verdict::ok("none"),
         count => Verdict::warn(
             format!("Vault rows that nothing refers to: {count} ({})", some(&orphans.samples)),
@@ -333,24 +333,24 @@ fn broken(finding: &Finding, what: &str, fix: &str) -> Verdict {
     }
 }
 
-pub(super) async fn publications(report: &mut Report, patient: &mut Patient) {
+pub(super) async fn publications(report: &mut Report, examined: &mut Examined) {
     report.add(
         "publication",
         "Logical replication and Realtime send rows out of the database.",
-        published(patient).await,
+        published(examined).await,
     );
 }
 
-async fn published(patient: &mut Patient) -> Result<Verdict> {
+async fn published(examined: &mut Examined) -> Result<Verdict> {
     let columns: Vec<String> =
-        patient.catalogue.synced().filter_map(|name| name.legacy_column.clone()).collect();
-    let owner = patient.catalogue.owner_table.clone();
-    let found = server::published(&mut patient.connection, &owner, &columns).await?;
+        examined.catalogue.synced().filter_map(|name| name.legacy_column.clone()).collect();
+    let owner = examined.catalogue.owner_table.clone();
+    let found = server::published(&mut examined.connection, &owner, &columns).await?;
     let is_plain = !columns.is_empty();
     let leaks: Vec<String> = found
         .iter()
         .filter(|(_, table)| match table.as_str() {
-            "public.business_secrets" => !patient.has(FILL),
+            "public.business_secrets" => !examined.has(FILL),
             table if table == owner => is_plain,
             _ => true,
         })
@@ -364,7 +364,7 @@ async fn published(patient: &mut Patient) -> Result<Verdict> {
     }
     let is_heard =
         found.iter().any(|(name, table)| name == "supabase_realtime" && table == "public.business_secrets");
-    if patient.has(RPC) && !is_heard && server::has_realtime(&mut patient.connection).await? {
+    if examined.has(RPC) && !is_heard && server::has_realtime(&mut examined.connection).await? {
         return Ok(Verdict::warn(
             "supabase_realtime lacks business_secrets: browsers do not hear of changes",
             "alter publication supabase_realtime add table public.business_secrets",

@@ -1868,8 +1868,8 @@ end $$;
 -- ---------------------------------------------------------------------------------------------------------------------
 -- Sealing.
 
--- BEFORE INSERT OR UPDATE, last in line. Its arguments are lists, separated by commas: sealed names, text metadata, points
--- in time, and those of the sealed that have a plaintext column beside them.
+-- BEFORE INSERT OR UPDATE, last in line. Its arguments are lists, separated by commas: sealed names, text metadata and points
+-- in time.
 --
 -- An insert may still turn into ON CONFLICT DO UPDATE, DO NOTHING or a unique violation. Where the row is there already that
 -- is certain, so nothing may be created: each plaintext is handed over to the UPDATE in one transaction-local setting, under
@@ -1882,7 +1882,6 @@ declare
     v_sealed constant text[] := string_to_array(tg_argv[0], ',');
     v_texts constant text[] := string_to_array(tg_argv[1], ',');
     v_times constant text[] := string_to_array(tg_argv[2], ',');
-    v_synced constant text[] := string_to_array(tg_argv[3], ',');
     v_new constant jsonb := to_jsonb(new);
     v_old jsonb := case when tg_op = 'UPDATE' then to_jsonb(old) else '{}' end;
     v_pending jsonb := coalesce(nullif(current_setting('app_secrets.pending', true), ''), '{}')::jsonb;
@@ -1916,7 +1915,8 @@ begin
     elsif new.business_id <> old.business_id then
         raise exception 'business_secrets.business_id cannot be changed' using errcode = 'AS002',
             hint = 'A sealed cell belongs to its business: insert a row for the other business instead.';
-    elsif exists (select from unnest(v_synced) as n(name) where v_new ->> n.name is distinct from v_old ->> n.name) then
+    elsif exists (
+        select from unnest(app_secrets.synced_names()) as n(name) where v_new ->> n.name is distinct from v_old ->> n.name) then
         perform app_secrets.lock_owner(new.business_id, false);
     end if;
 
@@ -2305,23 +2305,39 @@ create or replace function app_secrets.make_columns() returns void
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_entry app_secrets.catalogue;
+    v_lacking record;
 begin
-    for v_entry in select c.* from app_secrets.catalogue c where c.retired_at is null order by c.position loop
-        if not exists (
-            select from pg_attribute a
-            where a.attrelid = 'public.business_secrets'::regclass and a.attname = v_entry.name and not a.attisdropped) then
-            execute format('alter table public.business_secrets add column %I %s', v_entry.name, v_entry.type);
+    for v_lacking in select l.* from app_secrets.lacking_columns() l loop
+        if v_lacking.lacks_column then
+            execute format('alter table public.business_secrets add column %I %s', v_lacking.name, v_lacking.type);
         end if;
-        if v_entry.sealed and v_entry.in_place <> 'pending' and not exists (
-            select from pg_constraint c
-            where c.conrelid = 'public.business_secrets'::regclass and c.conname = v_entry.name || '_is_reference') then
+        if v_lacking.lacks_check then
             execute format(
                 'alter table public.business_secrets add constraint %I check '
                 '(%I ~ ''^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'') not valid',
-                v_entry.name || '_is_reference', v_entry.name);
+                v_lacking.name || '_is_reference', v_lacking.name);
         end if;
     end loop;
+end $$;
+
+-- The names in use whose column or CHECK is not there.
+create or replace function app_secrets.lacking_columns()
+    returns table (name text, type text, lacks_column boolean, lacks_check boolean)
+    language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    select l.*
+    from (
+        select c.name, c.type,
+            not exists (
+                select from pg_attribute a
+                where a.attrelid = 'public.business_secrets'::regclass and a.attname = c.name and not a.attisdropped) as lacks_column,
+            c.sealed and c.in_place <> 'pending' and not exists (
+                select from pg_constraint k
+                where k.conrelid = 'public.business_secrets'::regclass and k.conname = c.name || '_is_reference') as lacks_check
+        from app_secrets.catalogue c where c.retired_at is null order by c.position) l
+    where l.lacks_column or l.lacks_check;
 end $$;
 
 -- The view. New columns come last, so that it can be replaced; a retired name stays in it as NULL. Every replacement repeats
@@ -2362,23 +2378,32 @@ begin
     return v_columns;
 end $$;
 
-create or replace function app_secrets.make_view() returns void
-    language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '200ms'
+-- Whether the view stands as it is wanted. Every column must be there.
+create or replace function app_secrets.view_stands() returns boolean
+    language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_columns constant text := app_secrets.view_columns();
-    v_attempts constant integer := greatest(1, coalesce(nullif(current_setting('app_secrets.lock_attempts', true), '')::integer, 100));
     v_stands boolean;
 begin
-    -- Replacing it waits for its readers and holds up new ones, so it is left alone where nothing differs.
-    execute format('create view app_secrets.probe as select %s from public.business_secrets s', v_columns);
+    execute format('create view app_secrets.probe as select %s from public.business_secrets s', app_secrets.view_columns());
     v_stands := exists (
         select from pg_class c
         where c.oid = to_regclass('public.decrypted_business_secrets')
             and c.reloptions @> array['security_invoker=true', 'security_barrier=true']
             and pg_get_viewdef(c.oid) = pg_get_viewdef('app_secrets.probe'::regclass));
     drop view app_secrets.probe;
-    if v_stands then
+    return v_stands;
+end $$;
+
+create or replace function app_secrets.make_view() returns void
+    language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '200ms'
+as $$
+declare
+    v_columns constant text := app_secrets.view_columns();
+    v_attempts constant integer := greatest(1, coalesce(nullif(current_setting('app_secrets.lock_attempts', true), '')::integer, 100));
+begin
+    -- Replacing it waits for its readers and holds up new ones, so it is left alone where nothing differs.
+    if app_secrets.view_stands() then
         return;
     end if;
     for v_attempt in 1 .. v_attempts loop
@@ -2403,11 +2428,10 @@ create or replace function app_secrets.sealing_arguments() returns text
     language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return (select format('%L, %L, %L, %L',
+    return (select format('%L, %L, %L',
         coalesce(string_agg(c.name, ',' order by c.position) filter (where c.sealed), ''),
         coalesce(string_agg(c.name, ',' order by c.position) filter (where not c.sealed and c.type = 'text'), ''),
-        coalesce(string_agg(c.name, ',' order by c.position) filter (where not c.sealed and c.type = 'timestamptz'), ''),
-        coalesce(string_agg(c.name, ',' order by c.position) filter (where c.legacy_state in ('synced', 'filled')), ''))
+        coalesce(string_agg(c.name, ',' order by c.position) filter (where not c.sealed and c.type = 'timestamptz'), ''))
     from app_secrets.catalogue c where c.retired_at is null and c.in_place <> 'pending');
 end $$;
 
@@ -2417,6 +2441,10 @@ as $$
 declare
     v_arguments constant text := app_secrets.sealing_arguments();
 begin
+    perform app_secrets.make_writes();
+    if app_secrets.sealing_stands() then
+        return;
+    end if;
     execute format(
         'create or replace trigger zz_app_secrets_seal before insert or update on public.business_secrets '
         'for each row execute function app_secrets.seal_row(%s)', v_arguments);
@@ -2427,7 +2455,25 @@ begin
         for each statement execute function app_secrets.reap_statement();
     create or replace trigger zz_app_secrets_reap_all after truncate on public.business_secrets
         for each statement execute function app_secrets.reap_all();
-    perform app_secrets.make_writes();
+end $$;
+
+-- Whether those triggers stand as they are wanted.
+create or replace function app_secrets.sealing_stands() returns boolean
+    language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_arguments constant text := app_secrets.sealing_arguments();
+begin
+    return (
+        select count(*)
+        from (values
+            ('zz_app_secrets_seal', 'BEFORE INSERT OR UPDATE', 'ROW', format('seal_row(%s)', v_arguments)),
+            ('zz_app_secrets_reap', 'AFTER INSERT OR DELETE OR UPDATE', 'ROW', format('reap_row(%s)', v_arguments)),
+            ('zz_app_secrets_reap_insert', 'AFTER INSERT', 'STATEMENT', 'reap_statement()'),
+            ('zz_app_secrets_reap_all', 'AFTER TRUNCATE', 'STATEMENT', 'reap_all()')) as w(name, event, level, call)
+        join pg_trigger t on t.tgrelid = 'public.business_secrets'::regclass and t.tgname = w.name and t.tgenabled = 'O'
+            and pg_get_triggerdef(t.oid) = format('CREATE TRIGGER %s %s ON public.business_secrets FOR EACH %s EXECUTE FUNCTION app_secrets.%s',
+                w.name, w.event, w.level, w.call)) = 4;
 end $$;
 
 create or replace function app_secrets.make_writes() returns void
@@ -2466,8 +2512,9 @@ end$body$,
             (select string_agg(format('v_row.%I', c.name), ', ' order by c.position) from app_secrets.catalogue c where c.retired_at is null)));
 end $$;
 
--- The owner table as the settings name it, and the sync with its plaintext columns.
-create or replace function app_secrets.make_sync() returns void
+-- The owner table as the settings name it, and the sync with its plaintext columns; without p_owner its triggers are left as
+-- they are.
+create or replace function app_secrets.make_sync(p_owner boolean) returns void
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -2509,6 +2556,8 @@ begin
 
     perform app_secrets.make_function('app_secrets.sync_is_on()', 'returns boolean', 'stable',
         format('begin return %s; end', v_on::text));
+    perform app_secrets.make_function('app_secrets.synced_names()', 'returns text[]', 'stable',
+        format('begin return %L::text[]; end', coalesce(v_names, '{}')));
     perform app_secrets.make_function('app_secrets.owner_exists(p_business_id uuid)', 'returns boolean', 'stable security definer set row_security = off',
         format('begin return exists (select from %s b where b.%I = p_business_id); end', v_owner, v_settings.owner_key));
     perform app_secrets.make_function('app_secrets.lock_owner_row(p_business_id uuid, p_wait boolean)', 'returns boolean',
@@ -2531,7 +2580,21 @@ begin
 end$body$, v_settings.owner_key, v_names, v_new, v_old)
         else 'begin return null; end' end);
 
-    if app_secrets.sync_stands() then
+    if not app_secrets.table_sync_stands() then
+        if v_on then
+            create or replace trigger aa_app_secrets_lock before delete on public.business_secrets
+                for each row execute function app_secrets.lock_deleted();
+            create or replace trigger zz_app_secrets_sync after insert or update or delete on public.business_secrets
+                for each row execute function app_secrets.mirror_to_legacy();
+            create or replace trigger zz_app_secrets_sync_all after truncate on public.business_secrets
+                for each statement execute function app_secrets.mirror_truncate();
+        else
+            drop trigger if exists aa_app_secrets_lock on public.business_secrets;
+            drop trigger if exists zz_app_secrets_sync on public.business_secrets;
+            drop trigger if exists zz_app_secrets_sync_all on public.business_secrets;
+        end if;
+    end if;
+    if not p_owner or app_secrets.owner_sync_stands() then
         return;
     end if;
     execute format('lock table %s in share row exclusive mode', v_owner);
@@ -2544,18 +2607,9 @@ end$body$, v_settings.owner_key, v_names, v_new, v_old)
         -- By value and not `update of`: a trigger of the app's may change a key that the statement does not name.
         execute format('create or replace trigger zz_app_secrets_sync_update after update on %s for each row when (%s) '
             'execute function app_secrets.mirror_to_sealed()', v_owner, v_differs);
-        create or replace trigger aa_app_secrets_lock before delete on public.business_secrets
-            for each row execute function app_secrets.lock_deleted();
-        create or replace trigger zz_app_secrets_sync after insert or update or delete on public.business_secrets
-            for each row execute function app_secrets.mirror_to_legacy();
-        create or replace trigger zz_app_secrets_sync_all after truncate on public.business_secrets
-            for each statement execute function app_secrets.mirror_truncate();
     else
         execute format('drop trigger if exists zz_app_secrets_sync on %s', v_owner);
         execute format('drop trigger if exists zz_app_secrets_sync_update on %s', v_owner);
-        drop trigger if exists aa_app_secrets_lock on public.business_secrets;
-        drop trigger if exists zz_app_secrets_sync on public.business_secrets;
-        drop trigger if exists zz_app_secrets_sync_all on public.business_secrets;
     end if;
     execute format('comment on function app_secrets.mirror_to_sealed() is %L', app_secrets.sync_wanted());
 end $$;
@@ -2572,36 +2626,60 @@ begin
         from app_secrets.settings s);
 end $$;
 
--- Whether those triggers stand as they are wanted: then nothing has to lock the owner table.
-create or replace function app_secrets.sync_stands() returns boolean
+-- Whether the sync's triggers on the owner table stand as they are wanted: then nothing has to lock it.
+create or replace function app_secrets.owner_sync_stands() returns boolean
     language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_owner constant regclass := (select s.owner_table::regclass from app_secrets.settings s);
-    v_on constant boolean := exists (select from app_secrets.catalogue c where c.legacy_state in ('synced', 'filled'));
 begin
     return obj_description(to_regprocedure('app_secrets.mirror_to_sealed()'), 'pg_proc') is not distinct from app_secrets.sync_wanted()
         and (
-            select count(*) from pg_trigger t
-            where t.tgenabled = 'O' and (t.tgrelid, t.tgname) in (
-                (v_owner, 'zz_app_secrets_reap'), (v_owner, 'zz_app_secrets_sync'), (v_owner, 'zz_app_secrets_sync_update'),
-                ('public.business_secrets'::regclass, 'aa_app_secrets_lock'),
-                ('public.business_secrets'::regclass, 'zz_app_secrets_sync'),
-                ('public.business_secrets'::regclass, 'zz_app_secrets_sync_all'))) = case when v_on then 6 else 1 end;
+            select array_agg(t.tgname::text order by t.tgname::text collate "C")
+            from pg_trigger t
+            where t.tgenabled = 'O' and t.tgrelid = (select s.owner_table::regclass from app_secrets.settings s)
+                and t.tgname in ('zz_app_secrets_reap', 'zz_app_secrets_sync', 'zz_app_secrets_sync_update'))
+            = case when app_secrets.sync_is_wanted() then array['zz_app_secrets_reap', 'zz_app_secrets_sync', 'zz_app_secrets_sync_update']
+                else array['zz_app_secrets_reap'] end;
 end $$;
 
--- All of it. DDL takes the owner table first, then ours, and waits for less than deadlock_timeout at a time, so that no
--- other session is ever a deadlock's victim.
-create or replace function app_secrets.make_all() returns void
+-- The same of its triggers on business_secrets.
+create or replace function app_secrets.table_sync_stands() returns boolean
+    language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select count(*) from pg_trigger t
+        where t.tgenabled = 'O' and t.tgrelid = 'public.business_secrets'::regclass
+            and t.tgname in ('aa_app_secrets_lock', 'zz_app_secrets_sync', 'zz_app_secrets_sync_all'))
+        = case when app_secrets.sync_is_wanted() then 3 else 0 end;
+end $$;
+
+create or replace function app_secrets.sync_is_wanted() returns boolean
+    language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return exists (select from app_secrets.catalogue c where c.legacy_state in ('synced', 'filled'));
+end $$;
+
+-- All of it; without p_owner all but the triggers of the owner table. What stands is left alone and its table is not locked:
+-- a writer of either table goes on to the other, so whoever wants both can wait for a gap between writers that never comes.
+-- DDL that does need both takes the owner table first, then ours, and waits for less than deadlock_timeout at a time, so that
+-- no other session is ever a deadlock's victim.
+create or replace function app_secrets.make_all(p_owner boolean default true) returns void
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_make text;
+    v_table boolean;
 begin
     perform pg_advisory_xact_lock(hashtextextended('app_secrets.migrations', 0));
-    perform app_secrets.lock_tables(case when not app_secrets.sync_stands() then 'share row exclusive' end, 'access exclusive');
+    -- The view can be compared once every column is there.
+    v_table := exists (select from app_secrets.lacking_columns())
+        or not app_secrets.sealing_stands() or not app_secrets.table_sync_stands() or not app_secrets.view_stands();
+    perform app_secrets.lock_tables(
+        case when p_owner and not app_secrets.owner_sync_stands() then 'share row exclusive' end,
+        case when v_table then 'access exclusive' end);
     perform app_secrets.make_columns();
-    perform app_secrets.make_sync();
+    perform app_secrets.make_sync(p_owner);
     perform app_secrets.make_sealing();
     perform app_secrets.make_view();
     -- Of 003 and 004.
@@ -2614,7 +2692,7 @@ begin
     end loop;
 end $$;
 
--- Locks the owner table (NULL: not at all), then the view where it may be replaced, then business_secrets, each as told. Whoever
+-- Locks the owner table, then the view where it may be replaced, then business_secrets, each as told or, with NULL, not. Whoever
 -- waits for several can meet a writer that holds one and wants another: it waits for less than deadlock_timeout in all, lets go and
 -- tries again. Most attempts are short, because a writer in the way stays there for as long as this waits; some are longer,
 -- because of readers that take their time.
@@ -2631,6 +2709,9 @@ begin
         begin
             if p_owner_mode is not null then
                 execute format('lock table %s in %s mode', v_owner, p_owner_mode);
+            end if;
+            if p_mode is null then
+                return;
             end if;
             -- Who reads the view has it before the table, so whoever replaces it does too.
             if p_mode = 'access exclusive' and to_regclass('public.decrypted_business_secrets') is not null then
@@ -2652,8 +2733,13 @@ end $$;
 
 -- Makes a secret known: column, CHECK, triggers, view and RPC. Safe to repeat; label and a newly found legacy column are taken
 -- over. A legacy column is synced from here on; `app-secrets migrate` (or 003) fills and proves it.
+--
+-- With a legacy column it changes both tables. Where they are never quiet, call it twice, in two transactions, the first time
+-- with p_owner false: that one changes business_secrets, which writes to the plaintext column from then on, and the second
+-- one the owner table, which writes back.
 create or replace function app_secrets.add_secret(
-    p_name text, p_label text, p_legacy_column name default null, p_sealed boolean default true, p_type text default 'text')
+    p_name text, p_label text, p_legacy_column name default null, p_sealed boolean default true, p_type text default 'text',
+    p_owner boolean default true)
     returns void
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -2716,7 +2802,7 @@ begin
         -- What 003 has to do again.
         delete from app_secrets.backfill_progress p where p.phase = 'fill';
     end if;
-    perform app_secrets.make_all();
+    perform app_secrets.make_all(p_owner);
     notify pgrst, 'reload schema';
 end $$;
 

@@ -1384,8 +1384,10 @@ begin
     begin
         select jsonb_object_agg(p.oid::regprocedure, md5(concat_ws('|', p.prosrc, p.prosecdef, p.provolatile, p.proconfig::text))) into v_before
         from pg_proc p where p.pronamespace = 'app_secrets'::regnamespace;
-        foreach v_make in array array['make_writes', 'make_backfill', 'make_reads', 'make_restore']
-            || case when app_secrets.sync_stands() then array['make_sync'] else '{}' end loop
+        if app_secrets.table_sync_stands() then
+            perform app_secrets.make_sync(false);
+        end if;
+        foreach v_make in array array['make_writes', 'make_backfill', 'make_reads', 'make_restore'] loop
             if to_regprocedure(format('app_secrets.%I()', v_make)) is not null then
                 execute format('select app_secrets.%I()', v_make);
             end if;
@@ -1421,13 +1423,10 @@ begin
             and strpos(pg_get_triggerdef(t.oid), format('(%s)', app_secrets.sealing_arguments())) = 0
         union all
         select 'the sync with the plaintext columns', 'is made for other names, or a trigger of it is missing or disabled'
-        where not app_secrets.sync_stands()
+        where not (app_secrets.owner_sync_stands() and app_secrets.table_sync_stands())
         union all
         select format('public.business_secrets.%I', c.name), 'has no CHECK that it holds references'
-        from app_secrets.catalogue c
-        where c.sealed and c.retired_at is null and c.in_place <> 'pending' and not exists (
-            select from pg_constraint k
-            where k.conrelid = to_regclass('public.business_secrets') and k.conname = c.name || '_is_reference');
+        from app_secrets.lacking_columns() c where c.lacks_check;
 end $$;
 revoke all on function app_secrets.stale_objects() from public, anon, authenticated, service_role;
 

@@ -48,6 +48,30 @@ test('a secret is added by one command, read and written at once, and retired by
   assert.equal(kept.n, 0)
 })
 
+test('an addition that ended between its two tables writes to both, and the same command completes it', async (t) => {
+  const db = await freshDatabase(t, 17)
+  const id = await addBusiness(db)
+  await db.query('alter table public.businesses add column mailgun text')
+  await db.query("select app_secrets.add_secret('mailgun_key', 'Mailgun', 'mailgun', p_owner => false)")
+  const legacy = async () =>
+    (await db.one('select mailgun from public.businesses where id = $1', [id])).mailgun
+
+  await set(db, id, { mailgun_key: 'from new code' })
+  assert.equal(await legacy(), 'from new code')
+  await db.query("update public.businesses set mailgun = 'from old code' where id = $1", [id])
+  assert.equal((await get(db, id)).mailgun_key, 'from new code', 'the owner table does not write back yet')
+  assert.match((await cliEnds(4, db, ['verify'])).stdout, /mailgun/)
+  assert.match((await cliEnds(2, db, ['doctor'])).stdout, /the sync with the plaintext columns/)
+
+  const add = ['names', 'add', 'mailgun_key', '--label', 'Mailgun', '--legacy-column', 'mailgun']
+  assert.equal((await cliJson(db, add)).outcome, 'same')
+  await db.query("update public.businesses set mailgun = 'from old code again' where id = $1", [id])
+  assert.equal((await get(db, id)).mailgun_key, 'from old code again')
+  await cliEnds(0, db, ['migrate'])
+  await cliEnds(0, db, ['verify'])
+  await cliEnds(0, db, ['doctor'])
+})
+
 test('names that are none, are taken or are unknown get a code and change nothing', async (t) => {
   const db = await freshDatabase(t, 17)
   const before = (await cliJson(db, ['names', 'list'])).names

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { fingerprint } from '../support/addon.mjs'
-import { freshDatabase } from '../support/cluster.mjs'
+import { freshDatabase, onEachMajor } from '../support/cluster.mjs'
 import { assertIntact } from '../support/invariants.mjs'
 import { addBusiness, get, set } from '../support/secrets.mjs'
 
@@ -106,3 +106,26 @@ test('a name that was taken out of use can come back, and nothing of before come
   assert.equal(label, 'Stripe again')
   await assertIntact(db)
 })
+
+onEachMajor(
+  'what stands is not locked when it is made again, nor the owner table for a name without a column',
+  async (t, major) => {
+    const db = await freshDatabase(t, major)
+    const id = await addBusiness(db)
+    const [oldCode, reader, migrator] = await Promise.all([1, 2, 3].map(() => db.connect('postgres')))
+    await oldCode.query('begin')
+    await oldCode.query("update public.businesses set gemini_api_key = 'from old code' where id = $1", [id])
+    await reader.query('begin')
+    await reader.query('select * from public.decrypted_business_secrets')
+    await migrator.query("set app_secrets.lock_attempts = '1'")
+    await migrator.query('select app_secrets.make_all()')
+    await reader.query('commit')
+    // It holds business_secrets too, through the sync; another name waits for that and for nothing else.
+    await assert.rejects(migrator.query("select app_secrets.add_secret('one_key', 'One')"), { code: '55P03' })
+    await oldCode.query('rollback')
+    await oldCode.query('begin')
+    await oldCode.query("update public.businesses set name = 'Another' where id = $1", [id])
+    await migrator.query("select app_secrets.add_secret('one_key', 'One')")
+    await oldCode.query('rollback')
+  },
+)

@@ -52,23 +52,36 @@ impl Admin {
         let before = self.names().await?;
         let known = before.iter().find(|entry| entry.name == secret.name && !entry.is_retired);
         let kind = if secret.is_time { "timestamptz" } else { "text" };
-        if let Some(known) = known
-            && known.label == secret.label
-            && (secret.legacy_column.is_none() || known.legacy_column == secret.legacy_column)
-            && (known.sealed, known.kind.as_str()) == (secret.sealed, kind)
-        {
-            return Ok(Added::Same);
-        }
-        let outcome = if known.is_some() { Added::Changed } else { Added::New };
+        let outcome = match known {
+            None => Added::New,
+            Some(known)
+                if known.label == secret.label
+                    && (secret.legacy_column.is_none() || known.legacy_column == secret.legacy_column)
+                    && (known.sealed, known.kind.as_str()) == (secret.sealed, kind) =>
+            {
+                Added::Same
+            }
+            Some(_) => Added::Changed,
+        };
         let secret = Arc::new(secret.clone());
-        self.change_names(lock_wait, move |connection| {
-            let secret = Arc::clone(&secret);
-            Box::pin(async move {
-                let legacy_column = secret.legacy_column.as_deref();
-                names::add(connection, &secret.name, &secret.label, legacy_column, secret.sealed, kind).await
+        // A writer of either table goes on to the other, so whoever locks both can wait for a gap that never comes: with a
+        // legacy column, business_secrets is changed in one transaction and the owner table in the next.
+        let is_in_two_steps = secret.legacy_column.is_some();
+        if outcome != Added::Same {
+            self.change_names(lock_wait, move |connection| {
+                let secret = Arc::clone(&secret);
+                Box::pin(async move {
+                    let legacy_column = secret.legacy_column.as_deref();
+                    let NewSecret { name, label, sealed, .. } = &*secret;
+                    names::add(connection, name, label, legacy_column, *sealed, kind, !is_in_two_steps).await
+                })
             })
-        })
-        .await?;
+            .await?;
+        }
+        // Also where nothing was new: it may have been interrupted in between before.
+        if is_in_two_steps {
+            self.change_names(lock_wait, |connection| Box::pin(names::complete(connection))).await?;
+        }
         Ok(outcome)
     }
 

@@ -35,7 +35,7 @@ pub(super) async fn all(report: &mut Report, examined: &mut Examined) {
     if examined.has(RPC) {
         report.add(
             "access.generated",
-            "Functions, view, triggers and CHECKs are made from the catalogue: what stands otherwise serves other names,              or other people.",
+            "Functions, view, triggers and CHECKs are made from the catalogue: what stands otherwise serves other names, or other people.",
             generated(examined).await,
         );
         report.add(

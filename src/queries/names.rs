@@ -17,7 +17,8 @@ const SHOWN: &str = "
     select n.name, n.label, n.sealed from public.business_secret_names n";
 const IS_SHOWN: &str = "select pg_catalog.to_regclass('public.business_secret_names') is not null";
 
-const ADD: &str = "select app_secrets.add_secret($1, $2, $3::name, $4, $5)";
+const ADD: &str = "select app_secrets.add_secret($1, $2, $3::name, $4, $5, $6)";
+const COMPLETE: &str = "select app_secrets.make_all()";
 const RETIRE: &str = "select app_secrets.retire_secret($1, $2)";
 
 /// One secret of the catalogue.
@@ -71,7 +72,8 @@ pub(crate) async fn shown(connection: &mut PgConnection) -> Answer<Option<Vec<St
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect::<Answer<_>>().map(Some)
 }
 
-/// Makes a secret known, or takes over a new label or legacy column.
+/// Makes a secret known, or takes over a new label or legacy column; without `owner` the triggers of the owner table are left
+/// to [`complete`].
 pub(crate) async fn add(
     connection: &mut PgConnection,
     name: &str,
@@ -79,9 +81,17 @@ pub(crate) async fn add(
     legacy_column: Option<&str>,
     sealed: bool,
     kind: &str,
+    owner: bool,
 ) -> Answer<()> {
-    let query = sqlx::query(ADD).bind(name).bind(label).bind(legacy_column).bind(sealed).bind(kind);
+    let query =
+        sqlx::query(ADD).bind(name).bind(label).bind(legacy_column).bind(sealed).bind(kind).bind(owner);
     connection.execute(query).await?;
+    Ok(())
+}
+
+/// Makes what the catalogue asks for and is not there.
+pub(crate) async fn complete(connection: &mut PgConnection) -> Answer<()> {
+    connection.execute(COMPLETE).await?;
     Ok(())
 }
 

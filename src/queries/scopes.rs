@@ -11,6 +11,7 @@ const SCOPES: &str = "
         array(
             select r.rolname::text from pg_catalog.pg_roles r
             where r.rolcanlogin and not r.rolsuper and r.rolname <> current_user
+                and pg_catalog.has_database_privilege(r.oid, pg_catalog.current_database(), 'connect')
                 and exists (
                     select from pg_catalog.pg_auth_members m
                     join pg_catalog.pg_roles g on g.oid = m.roleid and g.rolname = 'app_secrets_service'
@@ -50,7 +51,8 @@ const DATES: &str = "
 pub(crate) struct Scopes {
     /// They may read every secret.
     pub(crate) read_all: Vec<String>,
-    /// In the group, and without a scope: they read nothing.
+    /// In the group, which the databases of a cluster share, allowed to connect to this one, and without a scope: they read
+    /// nothing.
     pub(crate) without: Vec<String>,
     /// There is no such login any more.
     pub(crate) gone: Vec<String>,

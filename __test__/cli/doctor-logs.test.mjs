@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
+import pg from 'pg'
 import { freshDatabase, majors, startCluster, TestCluster } from '../support/cluster.mjs'
 import { breaks, finds, superuser } from '../support/doctor.mjs'
 import { addBusiness } from '../support/secrets.mjs'
@@ -106,22 +107,53 @@ for (const major of majors) {
     }
     // The controls: something is printed, and something is not.
     assert.ok(printed.length >= 8 && printed.length < cases.length, printed.join('\n'))
+
+    // No setting stops what follows, so doctor says it where all is well.
+    await db.query(`alter database ${db.name} reset all`, [], superuser)
+    await finds(db, 'logs', 'ok', /a COPY that fails prints its line/)
+    const copied = planted()
+    await assert.rejects(
+      copy(db, 'public.business_secrets (business_id, grok_api_key)', `\\N\t${copied}\n`),
+      {
+        code: '23502',
+      },
+    )
+    assert.ok((await logOf(db, own.server)).includes(copied))
   })
 }
 
+const planted = () => `planted-${randomBytes(12).toString('hex')}`
+
 /** Sets a secret by the RPC, and one that is refused; whether one of the two values is in the log, as text or bytes. */
 async function printsAValue(db, server, id) {
-  const secret = `planted-${randomBytes(12).toString('hex')}`
+  const secret = planted()
   const service = await db.connect('app_service')
   const set = (value) =>
     service.query('select public.set_business_secrets($1, $2)', [id, JSON.stringify({ grok_api_key: value })])
   await set(secret)
   await assert.rejects(set(secret.repeat(3000)))
   await db.disconnect(service)
+  const log = await logOf(db, server)
+  return log.includes(secret) || log.replace(/\s+/g, ' ').includes([...Buffer.from(secret)].join(' '))
+}
+
+/** All that the server has logged of what happened before. */
+async function logOf(db, server) {
   // The log is written in order: what is not there before this line never comes.
   const mark = `mark-${randomBytes(12).toString('hex')}`
   await db.query(`do $$ begin raise log '${mark}'; end $$`, [], superuser)
   await until(() => server.log().includes(mark), 'the mark in the log')
-  const log = server.log()
-  return log.includes(secret) || log.replace(/\s+/g, ' ').includes([...Buffer.from(secret)].join(' '))
+  return server.log()
+}
+
+async function copy(db, columns, lines) {
+  const client = await db.connect('postgres')
+  await new Promise((resolve, reject) => {
+    const query = new pg.Query(`copy ${columns} from stdin`, (error) => (error ? reject(error) : resolve()))
+    query.handleCopyInResponse = (connection) => {
+      connection.sendCopyFromChunk(Buffer.from(lines))
+      connection.endCopyFrom()
+    }
+    client.query(query)
+  })
 }

@@ -3,7 +3,9 @@
 //
 // node bench/migrate.mjs [--secrets 10000,100000] [--million] [--batch N] [--json] [--no-write]
 
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { createLegacyTables, legacyKeys, loadLegacyData } from '../dev/legacy-data.mjs'
@@ -89,6 +91,7 @@ async function measured(cluster, businesses) {
   )
 
   await run('dropLegacy', ['migrate', '--drop-legacy', '--yes-drop-plaintext', 'postgres'])
+  await rekeyed(cluster, run)
   await run('rollback', ['rollback', '--batch', options.batch])
   return {
     secrets: migrated.secrets,
@@ -98,6 +101,20 @@ async function measured(cluster, businesses) {
     writer: { writes: written.waits.length, ...spread(written.waits), failed: written.failed, lost },
     mismatched,
     ...calls,
+  }
+}
+
+/** Every value under a new root key of Vault's, each of which is opened at the end. */
+async function rekeyed(cluster, run) {
+  const folder = mkdtempSync(join(tmpdir(), 'app-secrets-bench-'))
+  try {
+    const file = join(folder, 'rekey.key')
+    await run('rekeyBegin', ['rekey', 'begin', '--file', file])
+    await run('rekeyFreeze', ['rekey', 'begin', '--freeze', '--file', file])
+    await cluster.newRootKey()
+    await run('rekeyFinish', ['rekey', 'finish', '--file', file])
+  } finally {
+    rmSync(folder, { recursive: true })
   }
 }
 

@@ -1,7 +1,7 @@
 // Starts throw-away PostgreSQL servers of Supabase's shape from the packaged binaries. Knows nothing of the migrations.
 
 import { randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import pg from 'pg'
 import { nativeDir } from './binaries.mjs'
@@ -164,6 +164,14 @@ export class Cluster {
     await this.#server.stop('SIGINT')
     Object.assign(this.#server.settings, settings)
     await this.#server.start(this.port)
+  }
+
+  /** Gives Vault another root key, with which nothing opens that was sealed before; the server is down meanwhile. */
+  async newRootKey() {
+    await this.stopImmediate()
+    // Written over, not replaced: the file stays the server's own.
+    writeFileSync(this.vaultKeyFile, randomBytes(32))
+    await this.restart()
   }
 
   async installPlatform(dataApi) {

@@ -135,6 +135,8 @@ export interface FileStatus {
   state: 'pending' | 'applied' | 'applied_unchecked' | 'edited'
   /** When it was applied; null where it was not. */
   appliedAt: Date | null
+  /** By which login; null where that is not known. */
+  appliedBy: string | null
 }
 
 /**
@@ -169,6 +171,8 @@ export interface Verification {
   unsealed: Finding
   /** Vault rows that no cell refers to. */
   orphans: Finding
+  /** Vault rows under names like ours that are not ours; they are left alone. */
+  notOurs: Finding
   /** Triggers of ours that are missing or disabled. */
   idleTriggers: string[]
   /** Who still wrote the plaintext columns after the backfill. */

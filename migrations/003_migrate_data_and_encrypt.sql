@@ -74,7 +74,7 @@ begin
             E'\n            or ' order by c.position),
         string_agg(format('%I', c.name), ', ' order by c.position),
         string_agg(format('max(r.reference::text) filter (where n.name = %L) as %I', c.name, c.name), E',\n            ' order by c.position),
-        string_agg(format('%I = coalesce(s.%I, excluded.%I)', c.name, c.name, c.name), E',\n            ' order by c.position)
+        string_agg(format('%I = coalesce(s.%I, excluded.%I)', c.name, c.name, c.name), E',\n        ' order by c.position)
     into v_names, v_pairs, v_missing, v_columns, v_references, v_coalesced
     from app_secrets.catalogue c where c.legacy_state in ('synced', 'filled') and c.retired_at is null;
     select string_agg(format('(%L, s.%I::text, %L::boolean)', c.name, c.name, c.sealed), ', ' order by c.position)
@@ -107,9 +107,9 @@ end$body$, v_settings.owner_key, v_settings.owner_table, v_missing) end);
     -- trigger meets references that are the cells' own.
     -- `offset 0`, no `exists` (it may be hashed) and no sequential scan: each look-up goes by key, since a plan that is made
     -- while the tables are empty is still in use when they are full.
-    perform app_secrets.make_function('app_secrets.fill_businesses(p_ids uuid[], out secrets integer)', 'returns integer',
+    perform app_secrets.make_function('app_secrets.fill_businesses(p_ids uuid[])', 'returns void',
         'set row_security = off set enable_seqscan = off',
-        case when v_names is null then 'begin secrets := 0; end' else format($body$
+        case when v_names is null then 'begin end' else format($body$
 begin
     with /* app-secrets */ filled as materialized (
         select f.*
@@ -133,15 +133,12 @@ begin
             where n.value is not null
             having count(*) > 0
         ) f
-    ), written as (
-        insert into public.business_secrets as s (business_id, %5$s)
-        select f.* from filled f
-        on conflict (business_id) do update set
-            %6$s
     )
-    select coalesce(sum(num_nonnulls(%7$s)), 0) into secrets from filled f;
-end$body$, v_references, v_settings.owner_table, v_settings.owner_key, v_pairs, v_columns, v_coalesced,
-            (select string_agg(format('f.%I', n.name), ', ') from unnest(v_names) as n(name))) end);
+    insert into public.business_secrets as s (business_id, %5$s)
+    select f.* from filled f
+    on conflict (business_id) do update set
+        %6$s;
+end$body$, v_references, v_settings.owner_table, v_settings.owner_key, v_pairs, v_columns, v_coalesced) end);
 
     -- Compares plaintext columns with what Vault decrypts to, inside the database, in one snapshot, for all businesses or
     -- those given, or those of a range of keys. Counts and ids only. Vault is asked directly, at a third of reveal's cost,
@@ -259,6 +256,16 @@ begin
     using p_business_id, v_reference;
 end $$;
 
+-- How many values of these businesses this transaction has sealed, whoever did it: a row's trigger seals its other cells too.
+create or replace function app_secrets.sealed_here(p_ids uuid[]) returns integer
+    language plpgsql stable set search_path = pg_catalog, pg_temp set row_security = off
+as $$
+begin
+    return (
+        select count(*) from app_secrets.vault_rows r
+        where r.business_id = any (p_ids) and r.role = 'current' and r.transaction_id = pg_current_xact_id_if_assigned());
+end $$;
+
 -- The backfill in several sessions at once: each takes the next p_limit businesses after the checkpoint, commits, so that the
 -- next session can take its own, and fills them by fill_claimed. Empty at the end. Whatever a session leaves, because it was
 -- killed or because somebody holds the row, backfill_batch finds afterwards.
@@ -296,7 +303,8 @@ begin
     v_locked := app_secrets.lock_businesses(p_ids);
     businesses := cardinality(v_locked);
     perform set_config('app_secrets.origin', 'backfill', true);
-    secrets := app_secrets.fill_businesses(v_locked);
+    perform app_secrets.fill_businesses(v_locked);
+    secrets := app_secrets.sealed_here(v_locked);
     perform set_config('app_secrets.origin', '', true);
     -- At the end, because the other sessions wait for this row until the transaction is through.
     update app_secrets.backfill_progress p set
@@ -317,6 +325,7 @@ declare
     v_ids uuid[];
     v_locked uuid[];
     v_names text[];
+    v_done integer := 0;
 begin
     businesses := 0;
     secrets := 0;
@@ -357,15 +366,16 @@ begin
         for i in 1 .. cardinality(v_ids) loop
             continue when v_ids[i] <> all (v_locked);
             perform app_secrets.seal_cell(v_ids[i], v_names[i]);
-            secrets := secrets + 1;
+            v_done := v_done + 1;
         end loop;
+        secrets := app_secrets.sealed_here(v_ids);
         perform set_config('app_secrets.origin', '', true);
     end if;
     -- Nothing after the checkpoint: look once more from the start, then it is done.
     finished := v_ids is null and v_last is null;
-    waiting := v_ids is not null and secrets = 0;
+    waiting := v_ids is not null and v_done = 0;
     update app_secrets.backfill_progress p set
-        last_id = v_ids[cardinality(v_ids)], rows_done = p.rows_done + secrets,
+        last_id = v_ids[cardinality(v_ids)], rows_done = p.rows_done + v_done,
         finished = backfill_batch.finished, updated_at = clock_timestamp()
     where p.phase = 'in_place';
 end $$;

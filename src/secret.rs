@@ -3,6 +3,7 @@
 
 use secrecy::SecretString;
 use serde::Serialize;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::error::Result;
@@ -26,6 +27,11 @@ pub type Values = Vec<(SecretName, Option<SecretString>)>;
 
 /// The version of each secret that was written.
 pub type Versions = Vec<(SecretName, i64)>;
+
+/// `{ name: version }`
+pub(crate) fn versions_by_name(versions: &Versions) -> Map<String, Value> {
+    versions.iter().map(|(name, version)| (name.as_str().to_owned(), (*version).into())).collect()
+}
 
 /// What may be shown of a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// Milliseconds since 1970-01-01 UTC, as in JavaScript's `Date`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -19,6 +19,17 @@ pub struct NotATimestamp;
 impl Timestamp {
     /// What `Display` can write: the years 1 to 9999.
     pub const RANGE: std::ops::RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
+}
+
+/// For `serialize_with`: as text, where people and machines of other languages read it; null where there is none.
+pub(crate) fn as_text<S: Serializer>(
+    at: &(impl Clone + Into<Option<Timestamp>>),
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match at.clone().into() {
+        Some(at) => serializer.collect_str(&at),
+        None => serializer.serialize_none(),
+    }
 }
 
 impl fmt::Display for Timestamp {

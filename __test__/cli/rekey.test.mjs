@@ -3,7 +3,6 @@
 // APP_SECRETS_REKEY_KILLS sets how often each step is killed; `npm test` does it a few times.
 
 import assert from 'node:assert/strict'
-import { randomBytes } from 'node:crypto'
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -45,7 +44,7 @@ test('every secret, earlier ones too, is carried over to a new root key without 
   const whole = await state()
   assert.notDeepEqual(whole, before)
 
-  await newRootKey(cluster)
+  await cluster.newRootKey()
   assert.equal(
     (await state()).every(({ gemini_api_key }) => gemini_api_key === null),
     true,
@@ -85,7 +84,7 @@ test('what is not in order gets a code, and changes nothing', async (t) => {
   assert.deepEqual(await state(), before)
 
   await cliEnds(0, db, ['rekey', 'begin', '--freeze', '--file', other.replace('other', 'second')])
-  await newRootKey(cluster)
+  await cluster.newRootKey()
   await cliEnds(6, db, ['rekey', 'abort'])
   await cliEnds(6, db, ['rekey', 'finish', '--file', file])
   await cliEnds(0, db, ['rekey', 'finish', '--file', other.replace('other', 'second')])
@@ -126,7 +125,7 @@ test(`killed ${kills} times in each step, it loses nothing, and no plaintext is 
   }
   await killed(['rekey', 'begin', '--freeze', '--file', file])
   assert.deepEqual(await state(), whole)
-  await newRootKey(cluster)
+  await cluster.newRootKey()
   await killed(['rekey', 'finish', '--file', file])
   assert.deepEqual(await state(), whole)
 
@@ -162,11 +161,4 @@ async function migrated(t, { businesses, to = 5 }) {
     'select business_id from public.business_secrets order by business_id limit 1',
   )
   return { cluster, db, state, id: rows[0]?.business_id }
-}
-
-async function newRootKey(cluster) {
-  await cluster.stopImmediate()
-  // Written over, not replaced: the file stays the server's own.
-  writeFileSync(cluster.vaultKeyFile, randomBytes(32))
-  await cluster.restart()
 }

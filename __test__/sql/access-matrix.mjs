@@ -269,6 +269,7 @@ const functions = {
   'app_secrets.seal_anew(uuid[], text[])': 'invoker',
   'app_secrets.seal_cell(uuid, text)': 'invoker',
   'app_secrets.seal_row()': 'definer',
+  'app_secrets.sealed_here(uuid[])': 'invoker',
   'app_secrets.sealing_arguments()': 'invoker',
   'app_secrets.sealing_stands()': 'invoker',
   'app_secrets.secret_names()': 'invoker',

@@ -190,12 +190,15 @@ impl Admin {
             obstacles: found.obstacles,
         };
         if plan.check().is_ok() {
-            let catalogue = match catalogue::read(connection).await? {
+            let known = catalogue::read(connection).await?;
+            let is_migrated = known.is_some();
+            let catalogue = match known {
                 Some(catalogue) => catalogue,
                 None => catalogue::of_wanted(connection, &found.wanted).await?,
             };
             plan.businesses = inspect::rows(connection, &catalogue.owner_table).await?;
-            plan.plaintext_values = rows::plaintext_values(connection, &catalogue).await?;
+            plan.plaintext_values = rows::plaintext_values(connection, &catalogue).await?
+                + rows::values_in_place(connection, &catalogue, is_migrated).await?;
         }
         Ok(plan)
     }

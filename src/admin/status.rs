@@ -1,6 +1,7 @@
 //! Where the migration stands, and what comes next. Only looks, and costs the same at every size: rows are counted up to a
 //! bound, and what differs is what `verify` found last.
 
+use serde::Serialize;
 use sqlx::postgres::PgConnection;
 
 use super::Admin;
@@ -14,7 +15,7 @@ use crate::queries::preflight::Obstacle;
 use crate::queries::proof::{self, Recorded};
 use crate::queries::statements::{self, Statement};
 use crate::queries::{AdminFault, access, inspect};
-use crate::timestamp::Timestamp;
+use crate::timestamp::{self, Timestamp};
 
 /// How long the pre-flight may take in milliseconds: it reads the owner table once, and is left out where that is too slow.
 const GLANCE_MS: u32 = 700;
@@ -51,26 +52,31 @@ pub struct Status {
 }
 
 /// One file, and what the ledger says of it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct FileStatus {
     /// Its number.
     pub version: i32,
     /// As it is called in `migrations/`.
     pub file: String,
     /// What it does.
+    #[serde(skip)]
     pub title: &'static str,
     /// It takes something away, and is applied by a command of its own.
+    #[serde(skip)]
     pub is_contracting: bool,
     /// Where it stands.
     pub state: FileState,
     /// When it was applied.
+    #[serde(serialize_with = "timestamp::as_text")]
     pub applied_at: Option<Timestamp>,
     /// By whom.
     pub applied_by: Option<String>,
 }
 
 /// Where a file stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FileState {
     /// Not applied.
     Pending,
@@ -80,18 +86,6 @@ pub enum FileState {
     AppliedUnchecked,
     /// Applied in another version than this package's.
     Edited,
-}
-
-impl FileState {
-    /// As JSON and JavaScript have it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Applied => "applied",
-            Self::AppliedUnchecked => "applied_unchecked",
-            Self::Edited => "edited",
-        }
-    }
 }
 
 /// The next command.

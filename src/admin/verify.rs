@@ -2,6 +2,8 @@
 
 use std::pin::pin;
 
+use serde_json::{Value, json};
+
 use super::Admin;
 use super::apply::check_sessions;
 use super::event::Control;
@@ -40,6 +42,22 @@ impl Verification {
     /// Values that differ between the two sides.
     pub fn mismatched(&self) -> i64 {
         self.columns.iter().flatten().map(|column| column.mismatched).sum()
+    }
+
+    /// As the command line and JavaScript give it.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "verified": self.is_sound(),
+            "mismatched": self.mismatched(),
+            "columns": self.columns,
+            "dangling": self.dangling,
+            "undecryptable": self.undecryptable,
+            "unsealed": self.unsealed,
+            "orphans": self.orphans,
+            "notOurs": self.strangers,
+            "idleTriggers": self.idle_triggers,
+            "legacyWrites": self.legacy_writes,
+        })
     }
 
     /// Whether every value is in Vault, can be read there, and will be from now on.

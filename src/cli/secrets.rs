@@ -17,6 +17,7 @@ use crate::admin::label_of;
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::name::SecretName;
+use crate::secret::versions_by_name;
 use crate::{store, value};
 
 /// What is read of stdin or a file: more than any value or .env file of ours can have.
@@ -168,10 +169,7 @@ impl Context<'_> {
         let expected = plan.entries.iter().map(|entry| (entry.name, version(entry.name))).collect();
         let values = plan.entries.into_iter().map(|entry| (entry.name, Some(entry.value))).collect();
         let versions = client.set_many(business, values, expected).await?;
-        let object = || {
-            let pairs = versions.iter().map(|(name, version)| (name.as_str().to_owned(), json!(version)));
-            json!({ "versions": pairs.collect::<serde_json::Map<_, _>>() })
-        };
+        let object = || json!({ "versions": versions_by_name(&versions) });
         self.show(
             || {
                 let number = i64::try_from(versions.len()).unwrap_or(i64::MAX);

@@ -9,6 +9,7 @@ mod shape;
 mod shipped;
 mod storage;
 
+use serde::Serialize;
 use sqlx::postgres::PgConnection;
 
 use crate::admin::{Admin, FILL, RPC};
@@ -19,7 +20,8 @@ use crate::queries::ledger::{self, Applied};
 use crate::queries::session;
 
 /// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Level {
     /// As it should be.
     Ok,
@@ -30,7 +32,7 @@ pub enum Level {
 }
 
 impl Level {
-    /// As the command line and JSON have it.
+    /// As the command line has it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -41,7 +43,7 @@ impl Level {
 }
 
 /// One check.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// Stable, for programs: `vault.key`.
     pub id: &'static str,

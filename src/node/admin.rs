@@ -48,7 +48,7 @@ fn begin(env: &Env, op: &str, options: &Unknown, on_progress: &Unknown) -> Resul
             Box::pin(async move {
                 // Nobody stops it.
                 let found = admin.verify(sessions, &Control::silent()).await?.ok_or(Error::Closed)?;
-                answer(json::verification(&found))
+                answer(found.to_json())
             })
         }
         "doctor" => {

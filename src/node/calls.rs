@@ -13,6 +13,7 @@ use super::thread::Work;
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::name::{NameSet, SecretName};
+use crate::secret::versions_by_name;
 use crate::value;
 
 /// Reads the arguments, and begins nothing yet.
@@ -33,7 +34,7 @@ pub(super) fn call(client: &Client, op: &str, arguments: &Unknown) -> Result<Wor
                 let expected = names.iter().copied().zip(expected).filter_map(|(name, at)| Some((name, at?)));
                 let (values, expected) = (names.iter().copied().zip(values).collect(), expected.collect());
                 let versions = client.write(business, values, expected, options).await?;
-                json::answer(json::versions(&versions))
+                json::answer(versions_by_name(&versions))
             })
         }
         "list" => {

@@ -1,23 +1,17 @@
 //! What comes back, as JSON that lib/native.js parses. Holds no value of a secret.
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::outbox;
 use crate::error::Result;
-use crate::secret::Versions;
+use crate::secret::versions_by_name;
 use crate::watch::Event;
 
 /// What serialises itself.
 pub(super) fn answer(value: impl Serialize) -> Result<Answer> {
     serde_json::to_string(&value).map(Answer::Text).map_err(|_| outbox::internal())
-}
-
-/// `{ name: version }`
-pub(super) fn versions(versions: &Versions) -> Value {
-    let pairs = versions.iter().map(|(name, version)| (name.as_str().to_owned(), (*version).into()));
-    Value::Object(pairs.collect::<Map<_, _>>())
 }
 
 pub(super) fn event(event: &Event) -> Value {
@@ -27,7 +21,7 @@ pub(super) fn event(event: &Event) -> Value {
             "kind": "changed",
             "businessId": business,
             "names": changed.iter().map(|(name, _)| name).collect::<Vec<_>>(),
-            "versions": versions(changed),
+            "versions": versions_by_name(changed),
         }),
     }
 }

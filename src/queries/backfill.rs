@@ -203,20 +203,48 @@ pub(crate) async fn too_long(
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
-/// Values that stand in these columns of the owner table in clear. Reads all of it.
+/// What `app_secrets.normalize` trims, which is not there before 002.
+const WHITE_SPACE: &str = r"E' \t\n\u000b\f\r\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000\ufeff'";
+
+/// Values that stand in the plaintext columns of the owner table. Reads all of it.
 pub(crate) async fn plaintext_values(connection: &mut PgConnection, catalogue: &Catalogue) -> Answer<i64> {
-    let filled: Vec<String> = catalogue
-        .synced()
-        .filter_map(|name| name.legacy_column.as_deref())
-        .map(|column| format!("nullif(pg_catalog.btrim(b.{}::text), '')", identifier(column)))
-        .collect();
-    if filled.is_empty() {
+    let columns = catalogue.synced().filter_map(|name| name.legacy_column.as_deref());
+    count_values(connection, columns.map(trimmed).collect(), &catalogue.owner_table).await
+}
+
+/// Values that stand in cells of `business_secrets`, where 003 seals them in place. Reads all of it.
+pub(crate) async fn values_in_place(
+    connection: &mut PgConnection,
+    catalogue: &Catalogue,
+    is_migrated: bool,
+) -> Answer<i64> {
+    let cells = catalogue.sealed().filter(|name| matches!(name.in_place.as_str(), "pending" | "sealing"));
+    let values = cells.map(|name| {
+        let (value, column) = (trimmed(&name.name), identifier(&name.name));
+        if !is_migrated {
+            return value;
+        }
+        format!(
+            "case when not (app_secrets.is_reference(t.{column}) \
+             and app_secrets.is_known(t.business_id, {name}, t.{column})) then {value} end",
+            name = literal(&name.name)
+        )
+    });
+    count_values(connection, values.collect(), "public.business_secrets").await
+}
+
+/// A column of `t`; null where it is blank.
+fn trimmed(column: &str) -> String {
+    format!("nullif(pg_catalog.btrim(t.{}::text, {WHITE_SPACE}), '')", identifier(column))
+}
+
+async fn count_values(connection: &mut PgConnection, values: Vec<String>, table: &str) -> Answer<i64> {
+    if values.is_empty() {
         return Ok(0);
     }
+    let values = values.join(", ");
     let sql = format!(
-        "select /* app-secrets */ coalesce(pg_catalog.sum(pg_catalog.num_nonnulls({})), 0)::bigint from {} b",
-        filled.join(", "),
-        catalogue.owner_table
+        "select /* app-secrets */ coalesce(pg_catalog.sum(pg_catalog.num_nonnulls({values})), 0)::bigint from {table} t"
     );
     Ok(connection.fetch_one(sqlx::query(AssertSqlSafe(sql))).await?.try_get(0)?)
 }

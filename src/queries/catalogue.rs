@@ -155,19 +155,20 @@ pub(crate) async fn of_wanted(connection: &mut PgConnection, wanted: &str) -> An
         value.get(field).and_then(serde_json::Value::as_str).map(ToOwned::to_owned)
     };
     let owner_table = owner(&wanted);
-    let rows = connection.fetch_all(sqlx::query(COLUMNS).bind(&owner_table)).await?;
-    let columns: Vec<String> = rows.iter().map(|row| Ok(row.try_get(0)?)).collect::<Answer<_>>()?;
+    let columns = columns(connection, &owner_table).await?;
+    let cells = self::columns(connection, "public.business_secrets").await?;
     let secrets = wanted.get("secrets").and_then(serde_json::Value::as_array);
     let names = secrets.into_iter().flatten().map(|secret| {
         let legacy_column = text(secret, "legacy_column").filter(|column| columns.contains(column));
+        let name = text(secret, "name").unwrap_or_default();
         SecretState {
-            name: text(secret, "name").unwrap_or_default(),
+            in_place: if cells.contains(&name) { "pending" } else { "none" }.into(),
+            name,
             label: text(secret, "label").unwrap_or_default(),
             sealed: secret.get("sealed") != Some(&false.into()),
             kind: text(secret, "type").unwrap_or_else(|| "text".into()),
             legacy_state: if legacy_column.is_some() { "synced" } else { "none" }.into(),
             legacy_column,
-            in_place: "none".into(),
             is_retired: false,
         }
     });
@@ -177,6 +178,12 @@ pub(crate) async fn of_wanted(connection: &mut PgConnection, wanted: &str) -> An
         owner_name: (!columns.is_empty()).then(|| owner_table.clone()),
         owner_table,
     })
+}
+
+/// None where there is no such table.
+async fn columns(connection: &mut PgConnection, table: &str) -> Answer<Vec<String>> {
+    let rows = connection.fetch_all(sqlx::query(COLUMNS).bind(table)).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
 /// Quoted for SQL, whatever it is.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::Answer;
 use super::catalogue::Catalogue;
-use crate::timestamp::Timestamp;
+use crate::timestamp::{self, Timestamp};
 
 const COLUMNS: &str = "
     select /* app-secrets */ name, legacy_values, sealed_values, mismatched, sample_business_ids
@@ -125,7 +125,7 @@ pub struct Finding {
 #[serde(rename_all = "camelCase")]
 pub struct Recorded {
     /// When; ISO 8601 in JSON.
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "timestamp::as_text")]
     pub at: Timestamp,
     /// Values that differed from their plaintext.
     pub mismatched: i64,
@@ -140,11 +140,6 @@ pub struct Recorded {
     /// Every value was in Vault and opened, and every trigger was in place.
     #[serde(rename = "proven")]
     pub is_proof: bool,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn as_text<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(at)
 }
 
 /// Businesses from one key on, up to another one that is not among them; without a bound, all on that side.
@@ -172,11 +167,13 @@ pub(crate) struct CellFaults {
 }
 
 /// Who still wrote the plaintext columns after they were backfilled.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct LegacyWrites {
     /// How many values.
     pub count: i64,
     /// The last time.
+    #[serde(serialize_with = "timestamp::as_text")]
     pub last_at: Option<Timestamp>,
     /// Login and application name, at most five.
     pub writers: Vec<String>,

@@ -52,18 +52,9 @@ pub(in crate::cli) fn next(next: Next) -> Value {
 }
 
 pub(in crate::cli) fn status(status: &Status) -> Value {
-    let files = status.files.iter().map(|file| {
-        json!({
-            "version": file.version,
-            "file": file.file,
-            "state": file.state.as_str(),
-            "appliedAt": at(file.applied_at),
-            "appliedBy": file.applied_by,
-        })
-    });
     json!({
         "database": status.database,
-        "files": files.collect::<Vec<_>>(),
+        "files": status.files,
         "names": status.names,
         "businesses": { "total": status.businesses, "done": status.done },
         "secrets": status.secrets,
@@ -80,24 +71,10 @@ pub(in crate::cli) fn status(status: &Status) -> Value {
 }
 
 pub(in crate::cli) fn verification(found: &Verification, fixed: Option<FixedOrphans>) -> Value {
-    json!({
-        "verified": found.is_sound(),
-        "mismatched": found.mismatched(),
-        "columns": found.columns,
-        "dangling": found.dangling,
-        "undecryptable": found.undecryptable,
-        "unsealed": found.unsealed,
-        "orphans": found.orphans,
-        "notOurs": found.strangers,
-        "removedOrphans": fixed.map(|fixed| fixed.removed),
-        "putBack": fixed.map(|fixed| fixed.put_back),
-        "idleTriggers": found.idle_triggers,
-        "legacyWrites": {
-            "count": found.legacy_writes.count,
-            "lastAt": at(found.legacy_writes.last_at),
-            "writers": found.legacy_writes.writers,
-        },
-    })
+    let mut content = found.to_json();
+    content["removedOrphans"] = json!(fixed.map(|fixed| fixed.removed));
+    content["putBack"] = json!(fixed.map(|fixed| fixed.put_back));
+    content
 }
 
 pub(in crate::cli) fn plan(plan: &Plan) -> Value {
@@ -227,20 +204,11 @@ pub(in crate::cli) fn history(changes: &[Change]) -> Value {
 }
 
 pub(in crate::cli) fn report(report: &Report) -> Value {
-    let checks = report.checks.iter().map(|check| {
-        json!({
-            "id": check.id,
-            "level": check.level.as_str(),
-            "found": check.found,
-            "why": check.why,
-            "fix": check.fix,
-        })
-    });
     json!({
         "healthy": report.is_healthy(),
         "ok": report.count(Level::Ok),
         "warn": report.count(Level::Warn),
         "fail": report.count(Level::Fail),
-        "checks": checks.collect::<Vec<_>>(),
+        "checks": report.checks,
     })
 }

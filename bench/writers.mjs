@@ -1,0 +1,71 @@
+// npm run bench:writers: how long old code waits while new code writes the same few businesses, beside as many clients of old
+// code alone on a database without us. Both take turns on the same server, slot after slot.
+//
+// node bench/writers.mjs [--slots N] [--seconds N]
+
+import { parseArgs } from 'node:util'
+import { generator } from '../__test__/support/random.mjs'
+import { addBusiness } from '../__test__/support/secrets.mjs'
+import { majors, startCluster, TestCluster } from '../__test__/support/servers.mjs'
+import { children, connectWriter, newCode, oldCode } from '../__test__/support/writers.mjs'
+import { quantile } from './statistics.mjs'
+
+const { values: options } = parseArgs({
+  options: { slots: { type: 'string', default: '8' }, seconds: { type: 'string', default: '3' } },
+})
+const CLIENTS = 16
+const BUSINESSES = 6
+
+for (const major of majors) {
+  const server = await startCluster(major)
+  const releases = []
+  const scope = { after: (release) => releases.unshift(release) }
+  try {
+    const cluster = new TestCluster(server.description)
+    const sides = {
+      'without us': await side(await cluster.freshDatabase(scope, { migratedTo: 0 }), () => false),
+      'with us': await side(await cluster.freshDatabase(scope), (number) => number % 2 === 0),
+    }
+    for (let slot = -1; slot < Number(options.slots); slot++) {
+      for (const one of Object.values(sides)) await run(one, slot)
+    }
+    const [without, withUs] = Object.values(sides).map(({ took }) => took.sort((a, b) => a - b))
+    const cell = (took, part) => `${quantile(took, part).toFixed(1)} ms`
+    const ratio = (part) => (quantile(withUs, part) / quantile(without, part)).toFixed(2)
+    console.log(
+      `PostgreSQL ${major}: old code alone p50 ${cell(without, 0.5)}, p99 ${cell(without, 0.99)} of ${without.length}; ` +
+        `beside new code p50 ${cell(withUs, 0.5)}, p99 ${cell(withUs, 0.99)} of ${withUs.length}; ` +
+        `${ratio(0.5)} × and ${ratio(0.99)} ×`,
+    )
+  } finally {
+    for (const release of releases) await release()
+    await server.stop()
+  }
+}
+
+async function side(db, isNewCode) {
+  await db.query(children)
+  const ids = []
+  for (let i = 0; i < BUSINESSES; i++) ids.push(await addBusiness(db))
+  const clients = await Promise.all(Array.from({ length: CLIENTS }, () => connectWriter(db)))
+  return { ids: ids.sort(), clients, isNewCode, took: [] }
+}
+
+/** The slot before the first warms up. */
+async function run({ ids, clients, isNewCode, took }, slot) {
+  const until = Date.now() + Number(options.seconds) * 1000
+  await Promise.all(
+    clients.map(async (client, number) => {
+      const random = generator(slot * CLIENTS + number)
+      while (Date.now() < until) {
+        if (isNewCode(number)) {
+          await newCode(random, client, ids, until)
+          continue
+        }
+        const started = performance.now()
+        await oldCode(random, client, ids)
+        if (slot >= 0) took.push(performance.now() - started)
+      }
+    }),
+  )
+}

@@ -3,7 +3,12 @@
 const number = (value, digits = 0) =>
   value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits })
 
-const timed = ({ seconds, memoryMb }) => `${number(seconds, seconds < 10 ? 2 : 1)} s, ${number(memoryMb)} MB`
+/** Of what was not measured yet, nothing is shown. */
+const timed = (measures) => {
+  if (!measures) return ''
+  const { seconds, memoryMb } = measures
+  return `${number(seconds, seconds < 10 ? 2 : 1)} s, ${number(memoryMb)} MB`
+}
 
 /** What a row is called, and how a size is shown in it. */
 const rows = [

@@ -29,13 +29,12 @@ for (const major of majors) {
     for (let slot = -1; slot < Number(options.slots); slot++) {
       for (const one of Object.values(sides)) await run(one, slot)
     }
-    const [without, withUs] = Object.values(sides).map(({ took }) => took.sort((a, b) => a - b))
-    const cell = (took, part) => `${quantile(took, part).toFixed(1)} ms`
-    const ratio = (part) => (quantile(withUs, part) / quantile(without, part)).toFixed(2)
+    const [alone, beside] = Object.values(sides)
+    const shown = ({ took, failed }) =>
+      `p50 ${quantile(took, 0.5).toFixed(1)} ms, p99 ${quantile(took, 0.99).toFixed(1)} ms of ${took.length}, ${failed} failed`
+    const ratio = (part) => (quantile(beside.took, part) / quantile(alone.took, part)).toFixed(2)
     console.log(
-      `PostgreSQL ${major}: old code alone p50 ${cell(without, 0.5)}, p99 ${cell(without, 0.99)} of ${without.length}; ` +
-        `beside new code p50 ${cell(withUs, 0.5)}, p99 ${cell(withUs, 0.99)} of ${withUs.length}; ` +
-        `${ratio(0.5)} × and ${ratio(0.99)} ×`,
+      `PostgreSQL ${major}: old code alone ${shown(alone)}; beside new code ${shown(beside)}; ${ratio(0.5)} × and ${ratio(0.99)} ×`,
     )
   } finally {
     for (const release of releases) await release()
@@ -48,11 +47,12 @@ async function side(db, isNewCode) {
   const ids = []
   for (let i = 0; i < BUSINESSES; i++) ids.push(await addBusiness(db))
   const clients = await Promise.all(Array.from({ length: CLIENTS }, () => connectWriter(db)))
-  return { ids: ids.sort(), clients, isNewCode, took: [] }
+  return { ids: ids.sort(), clients, isNewCode, took: [], failed: 0 }
 }
 
 /** The slot before the first warms up. */
-async function run({ ids, clients, isNewCode, took }, slot) {
+async function run(one, slot) {
+  const { ids, clients, isNewCode, took } = one
   const until = Date.now() + Number(options.seconds) * 1000
   await Promise.all(
     clients.map(async (client, number) => {
@@ -63,8 +63,12 @@ async function run({ ids, clients, isNewCode, took }, slot) {
           continue
         }
         const started = performance.now()
-        await oldCode(random, client, ids)
-        if (slot >= 0) took.push(performance.now() - started)
+        try {
+          await oldCode(random, client, ids)
+          if (slot >= 0) took.push(performance.now() - started)
+        } catch {
+          one.failed += 1
+        }
       }
     }),
   )

@@ -25,13 +25,13 @@ pub(super) enum Dispatch {
 
 /// With this many workers under way, a further one starts at most every `GATHER`: one of them will be free in a moment,
 /// and takes what has gathered as one batch. Spread over all connections it would be many small batches, which cost the
-/// server more: on one machine with its database, two connections answered a quarter more reads than eight.
+/// server more: on one machine with its database, 32 callers of `getMany` got 38 % more answers than without this.
 const FEW: usize = 2;
 const GATHER: Duration = Duration::from_millis(1);
 
-/// Into how many statements at most what waits is split. On one machine with its database, 256 callers got 14 % more
-/// reads a second through four than through eight; one that has more cores is kept busy by four as well.
-pub(super) const MAX_PARALLEL_BATCHES: usize = 4;
+/// Into how many statements at most all that is under way is split. On one machine with its database, 256 callers got as many
+/// reads through two as through three, 15 % fewer through four and 40 % fewer through eight; three keep a distant one busy.
+const MAX_PARALLEL_BATCHES: usize = 3;
 
 /// What waits, and who could serve it.
 pub(super) struct State {
@@ -115,8 +115,8 @@ impl State {
         Some(Dispatch::Open)
     }
 
-    /// As `dispatch`, of work that has gathered already: it is split evenly into that many statements at most.
-    pub(super) fn dispatch_gathered(&mut self, max_connections: usize, parallel: usize) -> Option<Dispatch> {
+    /// As `dispatch`, of work that has gathered already: it waits for no more.
+    pub(super) fn dispatch_gathered(&mut self, max_connections: usize) -> Option<Dispatch> {
         if self.queue.is_empty() {
             return None;
         }
@@ -125,8 +125,7 @@ impl State {
             return self.dispatch(max_connections);
         };
         self.workers += 1;
-        let available = 1 + max_connections.saturating_sub(self.workers);
-        let Some(work) = self.take_share(parallel.min(available)) else {
+        let Some(work) = self.take(max_connections) else {
             self.workers -= 1;
             self.idle.push(connection);
             return None;
@@ -134,15 +133,12 @@ impl State {
         Some(Dispatch::Inline(connection, work))
     }
 
-    /// A fair share of what waits, for one of those who could serve now.
+    /// An even share of all that is under way and waits, never too small to be worth a statement: what was answered together
+    /// is asked for together again, so statements keep the size that they once have.
     pub(super) fn take(&mut self, max_connections: usize) -> Option<Work> {
-        self.take_share(MAX_PARALLEL_BATCHES.min(1 + max_connections.saturating_sub(self.workers)))
-    }
-
-    /// One of so many even shares of what waits; never too small to be worth a statement.
-    fn take_share(&mut self, shares: usize) -> Option<Work> {
         self.last_taken = Instant::now();
-        let share = self.queue.elements().div_ceil(shares).clamp(MIN_SHARE, MAX_BATCH);
+        let reads = self.queue.elements().max(self.in_flight.len());
+        let share = reads.div_ceil(MAX_PARALLEL_BATCHES.min(max_connections)).clamp(MIN_SHARE, MAX_BATCH);
         self.queue.take(share, &mut self.in_flight)
     }
 }

@@ -17,7 +17,7 @@ use super::connection::Connection;
 use super::dialer::Dialer;
 use super::in_flight::{InFlightRead, ReadKey, Receiver, Retry, Slot};
 use super::queue::Work;
-use super::scheduler::{Dispatch, MAX_PARALLEL_BATCHES, State};
+use super::scheduler::{Dispatch, State};
 use super::{maintenance, worker};
 use crate::config::{Config, Pooler};
 use crate::error::{Error, Result};
@@ -135,10 +135,9 @@ impl Shared {
 
     /// Sends everything that waits, split over the idle connections.
     pub(super) fn send_gathered(self: &Arc<Self>) {
-        let (mut here, mut parallel) = (None, MAX_PARALLEL_BATCHES);
+        let mut here = None;
         loop {
-            let dispatch = self.state().dispatch_gathered(self.config.max_connections, parallel);
-            parallel = (parallel - 1).max(1);
+            let dispatch = self.state().dispatch_gathered(self.config.max_connections);
             match dispatch {
                 None => break,
                 Some(Dispatch::Inline(connection, work)) if here.is_some() => {

@@ -3,7 +3,6 @@
 
 use secrecy::SecretString;
 use serde::Serialize;
-use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::error::Result;
@@ -28,8 +27,9 @@ pub type Values = Vec<(SecretName, Option<SecretString>)>;
 /// The version of each secret that was written.
 pub type Versions = Vec<(SecretName, i64)>;
 
-/// `{ name: version }`
-pub(crate) fn versions_by_name(versions: &Versions) -> Map<String, Value> {
+/// `{ name: version }`, for the interfaces.
+#[cfg(any(feature = "cli", feature = "node"))]
+pub(crate) fn versions_by_name(versions: &Versions) -> serde_json::Map<String, serde_json::Value> {
     versions.iter().map(|(name, version)| (name.as_str().to_owned(), (*version).into())).collect()
 }
 

@@ -19,6 +19,11 @@ fn is_white_space(c: char) -> bool {
     (c.is_whitespace() && c != '\u{85}') || c == '\u{feff}'
 }
 
+/// All of that white space: what `app_secrets.normalize` trims.
+pub(crate) fn white_space() -> String {
+    ('\0'..char::MAX).filter(|&c| is_white_space(c)).collect()
+}
+
 /// Trims and checks a value. A blank one comes back as `None`: it clears the secret.
 pub fn normalise(value: &str) -> Result<Option<SecretString>> {
     let refuse = |why: &str| Err(Error::InvalidValue { why: why.to_owned() });

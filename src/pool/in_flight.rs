@@ -200,11 +200,6 @@ impl InFlightReads {
         read.join(Waiter::Slot(Slot { has_joined: true, ..slot.clone() }), deadline)
     }
 
-    /// How many there are, those that wait in the queue among them.
-    pub(super) fn len(&self) -> usize {
-        self.by_key.len()
-    }
-
     pub(super) fn insert(&mut self, read: Arc<InFlightRead>) {
         self.by_key.insert(read.key.clone(), read);
     }

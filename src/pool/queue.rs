@@ -27,6 +27,14 @@ pub(super) enum Work {
 }
 
 impl Work {
+    /// How many secrets it asks for.
+    pub(super) fn elements(&self) -> usize {
+        match self {
+            Self::Reads(reads) => elements(reads),
+            Self::Command(_) => 0,
+        }
+    }
+
     /// Returns the gets that are to be read again.
     pub(super) fn fail(self, error: &Error) -> Vec<Retry> {
         match self {
@@ -37,6 +45,11 @@ impl Work {
             }
         }
     }
+}
+
+/// How many secrets these reads ask for.
+pub(super) fn elements(reads: &[Arc<InFlightRead>]) -> usize {
+    reads.iter().map(|read| read.key.names.len()).sum()
 }
 
 /// First come, first served, except that reads are served together.

@@ -1,14 +1,15 @@
 //! Decides who serves what waits, with how much of it, and when another connection is worth opening. Pure but for the
 //! clock: [`super::shared`] carries the decisions out, under its lock.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::connection::Connection;
-use super::in_flight::InFlightReads;
-use super::queue::{MAX_BATCH, MIN_SHARE, Queue, Work};
+use super::in_flight::{InFlightRead, InFlightReads};
+use super::queue::{MAX_BATCH, MIN_SHARE, Queue, Work, elements};
 use crate::error::{Error, Result};
 
 /// Who is to serve what has just been queued.
@@ -38,6 +39,8 @@ pub(super) struct State {
     pub(super) is_open: bool,
     pub(super) queue: Queue,
     pub(super) in_flight: InFlightReads,
+    /// How many elements the reads ask for that were taken and are not answered yet.
+    pub(super) under_way: usize,
     /// Connections without work, the most recently used last.
     pub(super) idle: Vec<Connection>,
     /// Tasks that hold a connection or are opening one.
@@ -60,6 +63,7 @@ impl State {
             is_open: true,
             queue: Queue::default(),
             in_flight: InFlightReads::default(),
+            under_way: 0,
             idle: Vec::new(),
             workers: 0,
             opening: 0,
@@ -137,8 +141,79 @@ impl State {
     /// is asked for together again, so statements keep the size that they once have.
     pub(super) fn take(&mut self, max_connections: usize) -> Option<Work> {
         self.last_taken = Instant::now();
-        let reads = self.queue.elements().max(self.in_flight.len());
-        let share = reads.div_ceil(MAX_PARALLEL_BATCHES.min(max_connections)).clamp(MIN_SHARE, MAX_BATCH);
-        self.queue.take(share, &mut self.in_flight)
+        let all = self.queue.elements() + self.under_way;
+        let share = all.div_ceil(MAX_PARALLEL_BATCHES.min(max_connections)).clamp(MIN_SHARE, MAX_BATCH);
+        let work = self.queue.take(share, &mut self.in_flight)?;
+        self.under_way += work.elements();
+        Some(work)
+    }
+
+    /// These reads are about to be answered.
+    pub(super) fn forget(&mut self, reads: &[Arc<InFlightRead>]) {
+        self.under_way -= elements(reads);
+        for read in reads {
+            self.in_flight.remove(read);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::super::in_flight::{ReadKey, Receiver};
+    use super::*;
+    use crate::name::{NameSet, SecretName};
+
+    const CONNECTIONS: usize = 8;
+
+    /// So many callers, each of whom waits for one secret of a business of its own.
+    fn ask(state: &mut State, callers: usize) -> Vec<Receiver> {
+        let names: NameSet = std::iter::once("asked_for".parse::<SecretName>().unwrap()).collect();
+        let ask = |caller: usize| {
+            let key = ReadKey { business: Uuid::from_u128(caller as u128), names: names.clone() };
+            let (read, receiver) = InFlightRead::for_caller(key, Instant::now() + Duration::from_mins(1));
+            state.in_flight.insert(Arc::clone(&read));
+            state.queue.push_read(read);
+            receiver
+        };
+        (0..callers).map(ask).collect()
+    }
+
+    fn take(state: &mut State) -> Vec<Arc<InFlightRead>> {
+        match state.take(CONNECTIONS) {
+            Some(Work::Reads(reads)) => reads,
+            _ => panic!("no reads"),
+        }
+    }
+
+    #[tokio::test]
+    async fn statements_keep_their_size_while_callers_ask_again() {
+        for (callers, sizes) in [(1, &[1][..]), (32, &[16, 16]), (96, &[32, 32, 32]), (256, &[86, 86, 84])] {
+            let mut state = State::new();
+            let mut waiting = ask(&mut state, callers);
+            let mut sent: Vec<_> = sizes.iter().map(|_| take(&mut state)).collect();
+            assert!(state.queue.is_empty());
+            for round in 0..9 {
+                assert_eq!(
+                    sent.iter().map(Vec::len).collect::<Vec<_>>(),
+                    sizes,
+                    "{callers} callers, {round}"
+                );
+                // A write in between: nobody joins what is under way, and it is under way all the same.
+                state.in_flight.stop_joining();
+                let answered = sent.remove(0);
+                state.forget(&answered);
+                waiting.extend(ask(&mut state, answered.len()));
+                let next = take(&mut state);
+                assert_eq!(next.len(), answered.len());
+                sent.push(next);
+                sent.sort_by_key(|reads| std::cmp::Reverse(reads.len()));
+            }
+            for reads in sent {
+                state.forget(&reads);
+            }
+            assert_eq!(state.under_way, 0);
+        }
     }
 }

@@ -247,10 +247,7 @@ impl Shared {
 
     /// The reads are about to be answered: nobody can join them any more.
     pub(super) fn forget(&self, reads: &[Arc<InFlightRead>]) {
-        let in_flight = &mut self.state().in_flight;
-        for read in reads {
-            in_flight.remove(read);
-        }
+        self.state().forget(reads);
     }
 
     /// Called before the caller of a write learns of its outcome, whatever that is.

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::catalogue::{Catalogue, identifier, literal};
 use super::{Answer, session};
+use crate::value;
 
 const FILL: &str =
     "select /* app-secrets */ businesses, secrets, waiting, finished from app_secrets.backfill_batch($1)";
@@ -203,9 +204,6 @@ pub(crate) async fn too_long(
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
-/// What `app_secrets.normalize` trims, which is not there before 002.
-const WHITE_SPACE: &str = r"E' \t\n\u000b\f\r\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000\ufeff'";
-
 /// Values that stand in the plaintext columns of the owner table. Reads all of it.
 pub(crate) async fn plaintext_values(connection: &mut PgConnection, catalogue: &Catalogue) -> Answer<i64> {
     let columns = catalogue.synced().filter_map(|name| name.legacy_column.as_deref());
@@ -225,17 +223,21 @@ pub(crate) async fn values_in_place(
             return value;
         }
         format!(
-            "case when not (app_secrets.is_reference(t.{column}) \
-             and app_secrets.is_known(t.business_id, {name}, t.{column})) then {value} end",
+            "case when not (app_secrets.is_reference(t.{column}::text) \
+             and app_secrets.is_known(t.business_id, {name}, t.{column}::text)) then {value} end",
             name = literal(&name.name)
         )
     });
     count_values(connection, values.collect(), "public.business_secrets").await
 }
 
-/// A column of `t`; null where it is blank.
+/// A column of `t`; null where it is blank. Before 002 there is no `app_secrets.normalize`.
 fn trimmed(column: &str) -> String {
-    format!("nullif(pg_catalog.btrim(t.{}::text, {WHITE_SPACE}), '')", identifier(column))
+    format!(
+        "nullif(pg_catalog.btrim(t.{}::text, {}), '')",
+        identifier(column),
+        literal(&value::white_space())
+    )
 }
 
 async fn count_values(connection: &mut PgConnection, values: Vec<String>, table: &str) -> Answer<i64> {

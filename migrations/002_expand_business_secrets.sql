@@ -1498,21 +1498,28 @@ begin
 end $$;
 
 -- Keeps the value that a cell is about to lose, in a Vault row of its own, for as long as settings.keep_previous says. A cell
--- named in the setting app_secrets.purge keeps none.
+-- named in the setting app_secrets.purge keeps none. Until when is written by record_changes(), which has to write the cell's
+-- version anyway and finds the cell in the setting app_secrets.kept.
 create or replace function app_secrets.keep_previous(p_business_id uuid, p_name text, p_value text) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_keep constant interval := (select s.keep_previous from app_secrets.settings s);
-    v_purge constant boolean := p_name = any (string_to_array(coalesce(current_setting('app_secrets.purge', true), ''), ','));
+    v_purge constant boolean := p_name = any (string_to_array(current_setting('app_secrets.purge', true), ','));
+    v_keep interval;
+    v_frozen boolean;
     v_id uuid;
+    v_stands uuid;
 begin
-    perform app_secrets.require_not_frozen();
-    select r.vault_id into v_id from app_secrets.vault_rows r
-    where r.business_id = p_business_id and r.name = p_name and r.role = 'previous';
-    if v_keep > '0' and not v_purge and p_value is not null then
+    select s.keep_previous, s.frozen_at is not null, r.vault_id, (select v.id from vault.secrets v where v.id = r.vault_id)
+    into v_keep, v_frozen, v_id, v_stands
+    from app_secrets.settings s
+    left join app_secrets.vault_rows r on r.business_id = p_business_id and r.name = p_name and r.role = 'previous';
+    if v_frozen then
+        perform app_secrets.require_not_frozen();
+    end if;
+    if v_keep > '0' and v_purge is not true and p_value is not null then
         begin
-            if v_id is null or not exists (select from vault.secrets s where s.id = v_id) then
+            if v_stands is null then
                 delete from app_secrets.vault_rows r where r.vault_id = v_id;
                 v_id := app_secrets.create_vault_row(p_business_id, p_name, 'previous');
             end if;
@@ -1523,8 +1530,8 @@ begin
             v_id := app_secrets.create_vault_row(p_business_id, p_name, 'previous');
             perform vault.update_secret(v_id, p_value);
         end;
-        update app_secrets.secret_versions v set previous_until = now() + v_keep
-        where v.business_id = p_business_id and v.name = p_name;
+        perform set_config('app_secrets.kept',
+            coalesce(current_setting('app_secrets.kept', true), '') || p_business_id || '/' || p_name || ',', true);
     elsif v_id is not null then
         delete from vault.secrets s where s.id = v_id;
         delete from app_secrets.vault_rows r where r.vault_id = v_id;
@@ -1562,14 +1569,18 @@ create or replace function app_secrets.seal(
 as $$
 declare
     v_id uuid;
+    v_frozen boolean;
     v_before text;
 begin
     if pg_my_temp_schema() <> 0 then
         perform app_secrets.refuse_temporary_types();
     end if;
-    perform app_secrets.require_not_frozen();
-    select r.vault_id into v_id from app_secrets.vault_rows r
-    where r.business_id = p_business_id and r.name = p_name and r.role = 'current';
+    select r.vault_id, s.frozen_at is not null into v_id, v_frozen
+    from app_secrets.settings s
+    left join app_secrets.vault_rows r on r.business_id = p_business_id and r.name = p_name and r.role = 'current';
+    if v_frozen then
+        perform app_secrets.require_not_frozen();
+    end if;
     if v_id is not null then
         begin
             select d.decrypted_secret into v_before from vault.decrypted_secrets d where d.id = v_id;
@@ -1770,23 +1781,25 @@ declare
     v_actor constant text := nullif(current_setting('app_secrets.actor', true), '');
     v_origin constant text := coalesce(nullif(current_setting('app_secrets.origin', true), ''), 'sealed');
     v_undone constant text := nullif(current_setting('app_secrets.undone', true), '');
+    v_names constant text[] := p_set || p_cleared;
+    v_kept text := coalesce(current_setting('app_secrets.kept', true), '');
+    v_name text;
 begin
-    if cardinality(p_set) = 0 and cardinality(p_cleared) = 0 then
+    if cardinality(v_names) = 0 then
         return;
     end if;
     with changed as (
         insert into app_secrets.secret_versions as v (
-            business_id, name, version, is_set, updated_at, updated_by, transaction_id)
-        select p_business_id, c.name, nextval('app_secrets.versions'), c.is_set, clock_timestamp(),
-            coalesce(v_sub, concat_ws('/', session_user, v_application, v_actor)), pg_current_xact_id()
-        from (
-            select s.name, true as is_set from unnest(p_set) as s(name)
-            union all
-            select s.name, false from unnest(p_cleared) as s(name)
-        ) c
+            business_id, name, version, is_set, updated_at, updated_by, transaction_id, previous_until)
+        select p_business_id, c.name, nextval('app_secrets.versions'), c.ord <= cardinality(p_set), clock_timestamp(),
+            coalesce(v_sub, concat_ws('/', session_user, v_application, v_actor)), pg_current_xact_id(),
+            case when strpos(v_kept, p_business_id || '/' || c.name || ',') > 0 then
+                now() + (select s.keep_previous from app_secrets.settings s) end
+        from unnest(v_names) with ordinality as c(name, ord)
         on conflict (business_id, name) do update
             set version = excluded.version, is_set = excluded.is_set,
                 updated_at = excluded.updated_at, updated_by = excluded.updated_by, transaction_id = excluded.transaction_id,
+                previous_until = coalesce(excluded.previous_until, v.previous_until),
                 expires_at = null, last_checked_at = null, check_result = null
         returning v.name, v.version, v.is_set
     )
@@ -1796,6 +1809,12 @@ begin
         v_sub, session_user, v_application, v_actor
     from changed c
     order by c.name;
+    if v_kept <> '' then
+        foreach v_name in array v_names loop
+            v_kept := replace(v_kept, p_business_id || '/' || v_name || ',', '');
+        end loop;
+        perform set_config('app_secrets.kept', v_kept, true);
+    end if;
 end $$;
 
 -- ---------------------------------------------------------------------------------------------------------------------
@@ -1890,6 +1909,8 @@ declare
     v_set text[] := '{}';
     v_cleared text[] := '{}';
     v_conflict boolean := false;
+    -- How many values came from functions of ours; NULL once anything else was changed.
+    v_taken integer := 0;
     v_is_value boolean;
     v_name text;
     v_value text;
@@ -1929,6 +1950,7 @@ begin
         if v_value is null then
             if v_before is not null and tg_op = 'UPDATE' then
                 v_cleared := v_cleared || v_name;
+                v_taken := null;
             end if;
             continue;
         end if;
@@ -1944,10 +1966,14 @@ begin
                 end if;
                 v_value := v_pending ->> v_value;
                 v_is_value := true;
+                v_taken := v_taken + 1;
             elsif exists (select from jsonb_object_keys(v_pending) t(token) where strpos(v_value, t.token) > 0) then
                 raise exception '% cannot be computed from excluded.%', v_name, v_name using errcode = 'AS002',
                     hint = 'In ON CONFLICT DO UPDATE assign excluded.<column> as it is.';
             end if;
+        end if;
+        if not v_is_value then
+            v_taken := null;
         end if;
         -- Only this cell's own reference counts as one. Any other text, another cell's reference included, is a value.
         if not v_is_value and app_secrets.is_reference(v_value) then
@@ -2010,6 +2036,10 @@ begin
     end if;
     if v_pending <> '{}' then
         perform set_config('app_secrets.pending', '', true);
+    end if;
+    if current_setting('app_secrets.mirrored', true) <> '' then
+        perform set_config('app_secrets.mirrored',
+            case when current_setting('app_secrets.mirrored', true) = v_taken::text then 'as given' else '' end, true);
     end if;
 
     if tg_op = 'INSERT' then
@@ -2181,11 +2211,20 @@ as $$
 declare
     v_settings app_secrets.settings;
     v_assignments text;
+    v_name text;
 begin
     if pg_my_temp_schema() <> 0 then
         perform app_secrets.refuse_temporary_types();
     end if;
     select s.* into v_settings from app_secrets.settings s;
+    -- One value, as most writes are, has a statement of its own, which is planned once a session.
+    select min(e.key) into v_name from jsonb_each_text(p_values) e having count(*) = 1 and count(e.value) = 1;
+    if v_name is not null then
+        perform set_config('app_secrets.writing_legacy', p_business_id::text, true);
+        perform app_secrets.write_legacy_value(p_business_id, v_name, p_values ->> v_name, v_settings.app_search_path || ', pg_temp');
+        perform set_config('app_secrets.writing_legacy', '', true);
+        return;
+    end if;
     select string_agg(case
         when p_values ->> c.name is null and a.attnotnull then format('%I = default', c.legacy_column)
         else format('%I = ($1 operator(pg_catalog.->>) %L)', c.legacy_column, c.name) end, ', ')
@@ -2194,9 +2233,11 @@ begin
     join pg_attribute a on a.attrelid = v_settings.owner_table::regclass and a.attname = c.legacy_column
     where c.legacy_state in ('synced', 'filled') and p_values ? c.name;
     if v_assignments is not null then
-        perform set_config('search_path', v_settings.app_search_path || ', pg_temp', true);
+        perform set_config('search_path', v_settings.app_search_path || ', pg_temp', true),
+            set_config('app_secrets.writing_legacy', p_business_id::text, true);
         execute format('update /* app-secrets */ %s set %s where %I operator(pg_catalog.=) $2', v_settings.owner_table, v_assignments, v_settings.owner_key)
         using p_values, p_business_id;
+        perform set_config('app_secrets.writing_legacy', '', true);
     end if;
 end $$;
 
@@ -2214,6 +2255,12 @@ begin
     -- The backfill copies from there, under the lock of the owner row; the condition on the login keeps services from
     -- claiming it.
     if current_setting('app_secrets.origin', true) = 'backfill' and session_user = current_user then
+        return null;
+    end if;
+    -- mirror_row() wrote what stands in the plaintext columns, and seal_row() sealed it as it was given. The depth keeps a session
+    -- from claiming that by itself.
+    if pg_trigger_depth() > 1 and current_setting('app_secrets.mirroring', true) = v_business_id::text
+        and current_setting('app_secrets.mirrored', true) = 'as given' then
         return null;
     end if;
     v_legacy := app_secrets.read_legacy(v_business_id);
@@ -2253,7 +2300,9 @@ begin
     return null;
 end $$;
 
--- Owner table to business_secrets, for one row: what changed in {name: text} and differs from the sealed value is written.
+-- Owner table to business_secrets, for one row: what changed in {name: text} is written. Where write_legacy() is what changed it,
+-- only what differs from the sealed value is: a trigger of the app's may have made something else of it. Nowhere else is a
+-- value opened for that, since seal() compares it with the one before.
 create or replace function app_secrets.mirror_row(p_business_id uuid, p_new jsonb, p_old jsonb) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -2262,25 +2311,34 @@ declare
     v_changed jsonb;
     v_origin constant text := current_setting('app_secrets.origin', true);
     v_mirroring constant text := current_setting('app_secrets.mirroring', true);
+    v_echoed constant boolean := current_setting('app_secrets.writing_legacy', true) is not distinct from p_business_id::text;
+    v_clears boolean;
 begin
     if pg_my_temp_schema() <> 0 then
         perform app_secrets.refuse_temporary_types();
     end if;
     -- Waits for a session that has locked the secrets row and is about to be refused the owner row.
     select to_jsonb(s) into v_sealed from public.business_secrets s where s.business_id = p_business_id for update;
-    select jsonb_object_agg(c.name, c.value) into v_changed
+    select jsonb_object_agg(c.name, c.value), bool_or(c.value is null) into v_changed, v_clears
     from (
         select n.name, app_secrets.normalize(p_new ->> n.name) as value
         from jsonb_object_keys(p_new) as n(name)
         where p_new ->> n.name is distinct from p_old ->> n.name
     ) c
-    where c.value is distinct from app_secrets.reveal(p_business_id, c.name, v_sealed ->> c.name)
-        or (c.value is null and v_sealed ->> c.name is not null);
+    where c.value is not null or v_sealed ->> c.name is not null;
+    if v_echoed then
+        select jsonb_object_agg(c.key, c.value), bool_or(c.value is null) into v_changed, v_clears
+        from jsonb_each_text(v_changed) c
+        where c.value is distinct from app_secrets.reveal(p_business_id, c.key, v_sealed ->> c.key) or c.value is null;
+    end if;
     if v_changed is not null then
-        perform set_config('app_secrets.origin', 'legacy', true), set_config('app_secrets.mirroring', p_business_id::text, true);
+        -- How many values seal_row() has to find as they are given, for mirror_to_legacy() to have nothing to compare.
+        perform set_config('app_secrets.origin', 'legacy', true), set_config('app_secrets.mirroring', p_business_id::text, true),
+            set_config('app_secrets.mirrored', case when v_clears then '' else
+                (select count(*)::text from jsonb_object_keys(v_changed)) end, true);
         perform app_secrets.write_cells(p_business_id, v_changed);
         perform set_config('app_secrets.origin', coalesce(v_origin, ''), true),
-            set_config('app_secrets.mirroring', coalesce(v_mirroring, ''), true);
+            set_config('app_secrets.mirroring', coalesce(v_mirroring, ''), true), set_config('app_secrets.mirrored', '', true);
     end if;
 end $$;
 
@@ -2499,7 +2557,7 @@ begin
         from jsonb_each_text(p_values) as e(name, value)) t;
     perform set_config('app_secrets.pending', case when v_stash <> '{}' then v_stash::text else '' end, true);
     if v_stored is not null then
-        v_row := jsonb_populate_record(jsonb_populate_record(null::public.business_secrets, v_stored), v_cells);
+        v_row := jsonb_populate_record(null::public.business_secrets, v_stored || v_cells);
         update /* app-secrets */ public.business_secrets s set %2$s where s.business_id = p_business_id;
     else
         v_row := jsonb_populate_record(null::public.business_secrets, v_cells);
@@ -2571,6 +2629,16 @@ begin
         case when v_on then format('begin return (select /* app-secrets */ jsonb_object(%L::text[], array[%s]) from %s b where b.%I = p_business_id); end',
             v_names, replace(v_new, 'new.', 'b.'), v_owner, v_settings.owner_key)
         else 'begin return null; end' end);
+    -- The path changes after all conditions, whose operators it must not choose.
+    perform app_secrets.make_function('app_secrets.write_legacy_value(p_business_id uuid, p_name text, p_value text, p_path text)',
+        'returns void', 'security definer',
+        case when v_on then (
+            select 'begin ' || string_agg(format(
+                'if p_name = %L then perform set_config(''search_path'', p_path, true); '
+                'update /* app-secrets */ %s set %I = p_value where %I operator(pg_catalog.=) p_business_id; return; end if; ',
+                c.name, v_owner, c.legacy_column, v_settings.owner_key), E'\n' order by c.position) || 'end'
+            from app_secrets.catalogue c where c.legacy_state in ('synced', 'filled'))
+        else 'begin end' end);
     perform app_secrets.make_function('app_secrets.mirror_to_sealed()', 'returns trigger', 'security definer',
         case when v_on then format($body$
 begin

@@ -292,6 +292,7 @@ const functions = {
   'app_secrets.write_cells(uuid, jsonb)': 'definer',
   'app_secrets.write_checked(uuid, jsonb)': 'definer',
   'app_secrets.write_legacy(uuid, jsonb)': 'definer',
+  'app_secrets.write_legacy_value(uuid, text, text, text)': 'definer',
 }
 
 /** Those that come with 005. */

@@ -146,6 +146,32 @@ onEachMajor('sync', async (t, major) => {
     await seen(id, { claude_api_key: 'from sealed', youtube_api_key: 'new' })
   })
 
+  await claim("an app's triggers on the sealed table decide last what a legacy write leaves", async () => {
+    const id = await addBusiness(db, { gemini_api_key: 'old', grok_api_key: 'old', claude_api_key: 'old' })
+    const cases = [
+      ['before', "new.gemini_api_key := 'replaced'; return new;", { gemini_api_key: 'replaced' }],
+      ['before', "new.grok_api_key := 'beside'; return new;", { grok_api_key: 'beside' }],
+      ['before', 'new.grok_api_key := null; return new;', { grok_api_key: undefined }],
+      [
+        'after',
+        "update public.business_secrets s set claude_api_key = 'later' where s.business_id = new.business_id; return null;",
+        { claude_api_key: 'later' },
+      ],
+    ]
+    let expected = await legacy(db, id)
+    for (const [i, [time, body, change]] of cases.entries()) {
+      await db.query(`
+        create function public.app_decides() returns trigger language plpgsql as $$ begin ${body} end $$;
+        create trigger app_decides ${time} update on public.business_secrets
+          for each row when (pg_trigger_depth() < 3) execute function public.app_decides()`)
+      const written = { gemini_api_key: `written ${i}` }
+      await updateLegacy(db, id, written)
+      await db.query('drop function public.app_decides() cascade')
+      expected = JSON.parse(JSON.stringify({ ...expected, ...written, ...change }))
+      await seen(id, expected)
+    }
+  })
+
   await claim('a legacy write that cannot be sealed fails, and both sides stay as they were', async () => {
     const id = await addBusiness(db, { gemini_api_key: 'old' })
     await assert.rejects(updateLegacy(db, id, { grok_api_key: 'new', gemini_api_key: 'x'.repeat(65_537) }), {

@@ -2006,6 +2006,11 @@ begin
             if v_result.changed or v_before is null then
                 v_set := v_set || v_name;
             end if;
+            -- Text stood in the cell: that is the value before, whatever Vault held.
+            if v_before is not null and not app_secrets.is_reference(v_before)
+                and app_secrets.normalize(v_before) is distinct from v_value then
+                perform app_secrets.keep_previous(new.business_id, v_name, app_secrets.normalize(v_before));
+            end if;
         end if;
     end loop;
 
@@ -2034,7 +2039,7 @@ begin
         perform set_config('app_secrets.pending', v_stash::text, true);
         return new;
     end if;
-    if v_pending <> '{}' then
+    if current_setting('app_secrets.pending', true) <> '' then
         perform set_config('app_secrets.pending', '', true);
     end if;
     if current_setting('app_secrets.mirrored', true) <> '' then
@@ -2063,7 +2068,10 @@ begin
     end loop;
     foreach v_name in array v_cleared loop
         if v_name = any (v_sealed) then
-            perform app_secrets.keep_previous(new.business_id, v_name, app_secrets.reveal(new.business_id, v_name, v_old ->> v_name));
+            v_before := v_old ->> v_name;
+            perform app_secrets.keep_previous(new.business_id, v_name, case
+                when app_secrets.is_reference(v_before) then app_secrets.reveal(new.business_id, v_name, v_before)
+                else app_secrets.normalize(v_before) end);
         end if;
     end loop;
     perform app_secrets.record_changes(new.business_id, v_set, v_cleared);
@@ -2547,6 +2555,7 @@ declare
     v_row public.business_secrets;
     v_stash jsonb;
     v_cells jsonb;
+    v_written bigint;
 begin
     -- Values go to the trigger under tokens, past every log and every look at their shape.
     select coalesce(jsonb_object_agg(t.token, t.value) filter (where t.sealed and t.value is not null), '{}'),
@@ -2555,7 +2564,7 @@ begin
     from (
         select e.name, e.value, e.name = any (%1$L::text[]) as sealed, gen_random_uuid()::text as token
         from jsonb_each_text(p_values) as e(name, value)) t;
-    perform set_config('app_secrets.pending', case when v_stash <> '{}' then v_stash::text else '' end, true);
+    perform set_config('app_secrets.pending', v_stash::text, true);
     if v_stored is not null then
         v_row := jsonb_populate_record(null::public.business_secrets, v_stored || v_cells);
         update /* app-secrets */ public.business_secrets s set %2$s where s.business_id = p_business_id;
@@ -2563,6 +2572,14 @@ begin
         v_row := jsonb_populate_record(null::public.business_secrets, v_cells);
         insert /* app-secrets */ into public.business_secrets (business_id, %3$s) values (p_business_id, %4$s);
     end if;
+    get diagnostics v_written = row_count;
+    -- seal_row() takes what is handed to it. Where it did not run, a token would stand for a value that is nowhere, and what the
+    -- cell held would be gone.
+    if v_written > 0 and current_setting('app_secrets.pending', true) <> '' then
+        raise exception 'business_secrets does not seal what is written to it' using errcode = 'AS007',
+            hint = 'Nothing was written. A trigger is disabled or gone: `app-secrets doctor` names it.';
+    end if;
+    perform set_config('app_secrets.pending', '', true);
 end$body$,
             array(select c.name from app_secrets.catalogue c where c.sealed and c.in_place <> 'pending' and c.retired_at is null order by c.position),
             (select string_agg(format('%I = v_row.%I', c.name, c.name), ', ' order by c.position) from app_secrets.catalogue c where c.retired_at is null),

@@ -108,9 +108,14 @@ export const remedies = {
       }
       const write = `update public.businesses set ${name} = $2 where id = $1`
       await db.query('begin')
-      await db.query(write, [id, null])
-      await db.query(write, [id, value])
-      await db.query('commit')
+      try {
+        await db.query(write, [id, null])
+        await db.query(write, [id, value])
+        await db.query('commit')
+      } catch (error) {
+        await db.query('rollback')
+        assert.match(error.code, /^AS00[0-9]$/, error.message)
+      }
     }
   },
   'move what came back': async ({ db, legacy }) => {

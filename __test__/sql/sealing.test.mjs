@@ -136,6 +136,47 @@ onEachMajor('sealing', async (t, major) => {
     },
   )
 
+  await claim('text that stands in a cell is the value before, and no token takes its place', async () => {
+    const id = await addBusiness(db, { gemini_api_key: 'one' })
+    const put = (value) =>
+      db.query('select public.set_business_secrets($1, $2)', [id, { gemini_api_key: value }])
+    const legacy = (value) =>
+      db.query('update public.businesses set gemini_api_key = $2 where id = $1', [id, value])
+    const trigger = (what) =>
+      db.query(`alter table public.business_secrets ${what} trigger zz_app_secrets_seal`)
+    const { definition } = await db.one(
+      `select pg_get_constraintdef(oid) as definition from pg_catalog.pg_constraint where conname = 'gemini_api_key_is_reference'`,
+    )
+    await db.query('alter table public.business_secrets drop constraint gemini_api_key_is_reference')
+    const undone = async () => {
+      await db.query("select public.undo_business_secret($1, 'gemini_api_key')", [id])
+      return (await clear(db, id)).gemini_api_key
+    }
+    for (const [overwrite, text] of [
+      [() => put('two'), 'text of new code'],
+      [() => legacy('three'), 'text that old code writes over'],
+      [() => put(null), 'text that is cleared'],
+    ]) {
+      await trigger('disable')
+      await updateSecrets(db, id, { gemini_api_key: text })
+      for (const write of [
+        () => put('refused'),
+        () => put(null),
+        () => legacy('refused'),
+        () => legacy(null),
+      ]) {
+        await assert.rejects(write(), { code: 'AS007' })
+      }
+      assert.equal((await stored(db, id)).gemini_api_key, text)
+      await trigger('enable')
+      await overwrite()
+      assert.equal(await undone(), text)
+    }
+    await db.query(
+      `alter table public.business_secrets add constraint gemini_api_key_is_reference ${definition}`,
+    )
+  })
+
   await claim('where no earlier value is kept, deleting the row leaves nothing in Vault', async () => {
     await db.query("update app_secrets.settings set keep_previous = '0'")
     const id = await addBusiness(db)

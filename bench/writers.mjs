@@ -1,11 +1,12 @@
 // npm run bench:writers: how long old code waits while new code writes the same few businesses, beside as many clients of old
-// code alone on a database without us. Both take turns on the same server, slot after slot.
+// code alone on a database without us. Both take turns on the same server, slot after slot. Then what one change takes where
+// nobody else writes, old code's with and without us and new code's, by turns.
 //
 // node bench/writers.mjs [--slots N] [--seconds N]
 
 import { parseArgs } from 'node:util'
 import { generator } from '../__test__/support/random.mjs'
-import { addBusiness } from '../__test__/support/secrets.mjs'
+import { addBusiness, legacyNames } from '../__test__/support/secrets.mjs'
 import { majors, startCluster, TestCluster } from '../__test__/support/servers.mjs'
 import { children, connectWriter, newCode, oldCode } from '../__test__/support/writers.mjs'
 import { quantile } from './statistics.mjs'
@@ -15,6 +16,7 @@ const { values: options } = parseArgs({
 })
 const CLIENTS = 16
 const BUSINESSES = 6
+const CHANGES = 1_000
 
 for (const major of majors) {
   const server = await startCluster(major)
@@ -36,10 +38,36 @@ for (const major of majors) {
     console.log(
       `PostgreSQL ${major}: old code alone ${shown(alone)}; beside new code ${shown(beside)}; ${ratio(0.5)} × and ${ratio(0.99)} ×`,
     )
+    const took = await changes(alone, beside)
+    const median = Object.entries(took).map(
+      ([what, times]) => `${what} ${quantile(times, 0.5).toFixed(2)} ms`,
+    )
+    console.log(`PostgreSQL ${major}: one change at a time, p50: ${median.join(', ')}`)
   } finally {
     for (const release of releases) await release()
     await server.stop()
   }
+}
+
+/** One client at a time; the first tenth warms up. */
+async function changes(alone, beside) {
+  const key = legacyNames[0]
+  const old = `update public.businesses set ${key} = $2 where id = $1`
+  const kinds = {
+    'old code alone': [alone, old],
+    'old code with us': [beside, old],
+    'old code with us, no key': [beside, 'update public.businesses set name = $2 where id = $1'],
+    'new code': [beside, `update public.business_secrets set ${key} = $2 where business_id = $1`],
+  }
+  const took = Object.fromEntries(Object.keys(kinds).map((what) => [what, []]))
+  for (let i = -CHANGES / 10; i < CHANGES; i++) {
+    for (const [what, [{ clients, ids }, sql]] of Object.entries(kinds)) {
+      const started = performance.now()
+      await clients[0].query(sql, [ids[0], `${what} ${i}`])
+      if (i >= 0) took[what].push(performance.now() - started)
+    }
+  }
+  return took
 }
 
 async function side(db, isNewCode) {

@@ -2003,13 +2003,14 @@ begin
         else
             v_result := app_secrets.seal(new.business_id, v_name, v_value);
             v_patch := v_patch || jsonb_build_object(v_name, v_result.reference);
-            if v_result.changed or v_before is null then
-                v_set := v_set || v_name;
-            end if;
             -- Text stood in the cell: that is the value before, whatever Vault held.
             if v_before is not null and not app_secrets.is_reference(v_before)
                 and app_secrets.normalize(v_before) is distinct from v_value then
                 perform app_secrets.keep_previous(new.business_id, v_name, app_secrets.normalize(v_before));
+                v_result.changed := true;
+            end if;
+            if v_result.changed or v_before is null then
+                v_set := v_set || v_name;
             end if;
         end if;
     end loop;
@@ -2068,10 +2069,8 @@ begin
     end loop;
     foreach v_name in array v_cleared loop
         if v_name = any (v_sealed) then
-            v_before := v_old ->> v_name;
-            perform app_secrets.keep_previous(new.business_id, v_name, case
-                when app_secrets.is_reference(v_before) then app_secrets.reveal(new.business_id, v_name, v_before)
-                else app_secrets.normalize(v_before) end);
+            perform app_secrets.keep_previous(new.business_id, v_name,
+                app_secrets.normalize(app_secrets.reveal_in_place(new.business_id, v_name, v_old ->> v_name)));
         end if;
     end loop;
     perform app_secrets.record_changes(new.business_id, v_set, v_cleared);
@@ -2116,12 +2115,13 @@ declare
     v_dead uuid[];
     v_name text;
 begin
+    -- A token that reached the table would be a lost secret: an INSERT was to turn into an UPDATE, or seal_row() did not run.
+    if v_pending <> '' and exists (
+        select from unnest(v_sealed) as c(name) where v_pending::jsonb ? (v_new ->> c.name)) then
+        raise exception 'business_secrets does not seal what is written to it' using errcode = 'AS007',
+            hint = 'Nothing was written. A trigger is disabled or gone: `app-secrets doctor` names it.';
+    end if;
     if tg_op = 'INSERT' then
-        -- A hand-over is for an UPDATE: a token that reached the table would be a lost secret.
-        if v_pending <> '' and exists (
-            select from unnest(v_sealed) as c(name) where v_pending::jsonb ? (v_new ->> c.name)) then
-            raise exception 'a secret was not handed over from INSERT to UPDATE' using errcode = 'internal_error';
-        end if;
         perform set_config('app_secrets.inserting',
             (coalesce(nullif(current_setting('app_secrets.inserting', true), ''), '0')::integer - 1)::text, true);
         perform app_secrets.record_changes(
@@ -2135,8 +2135,8 @@ begin
     if tg_op = 'DELETE' then
         foreach v_name in array v_sealed loop
             if v_old ->> v_name is not null then
-                perform app_secrets.keep_previous(
-                    old.business_id, v_name, app_secrets.reveal(old.business_id, v_name, v_old ->> v_name));
+                perform app_secrets.keep_previous(old.business_id, v_name,
+                    app_secrets.normalize(app_secrets.reveal_in_place(old.business_id, v_name, v_old ->> v_name)));
             end if;
         end loop;
         perform app_secrets.record_changes(
@@ -2557,8 +2557,9 @@ declare
     v_cells jsonb;
     v_written bigint;
 begin
-    -- Values go to the trigger under tokens, past every log and every look at their shape.
-    select coalesce(jsonb_object_agg(t.token, t.value) filter (where t.sealed and t.value is not null), '{}'),
+    -- Values go to the trigger under tokens, past every log and every look at their shape. A cell that is cleared has a token
+    -- too, which stands nowhere: it tells below whether the trigger ran.
+    select coalesce(jsonb_object_agg(t.token, t.value) filter (where t.sealed), '{}'),
         jsonb_object_agg(t.name, case when t.sealed and t.value is not null then t.token else t.value end)
     into v_stash, v_cells
     from (
@@ -2573,9 +2574,9 @@ begin
         insert /* app-secrets */ into public.business_secrets (business_id, %3$s) values (p_business_id, %4$s);
     end if;
     get diagnostics v_written = row_count;
-    -- seal_row() takes what is handed to it. Where it did not run, a token would stand for a value that is nowhere, and what the
-    -- cell held would be gone.
-    if v_written > 0 and current_setting('app_secrets.pending', true) <> '' then
+    -- seal_row() takes what is handed to it. Where it did not run, what a cell held would be gone. Another hand-over may be left
+    -- by then, of a statement in a trigger of the app's.
+    if v_written > 0 and v_stash <> '{}' and current_setting('app_secrets.pending', true) = v_stash::text then
         raise exception 'business_secrets does not seal what is written to it' using errcode = 'AS007',
             hint = 'Nothing was written. A trigger is disabled or gone: `app-secrets doctor` names it.';
     end if;

@@ -120,8 +120,8 @@ async function losesNothing(given, name) {
   // Only one earlier value is kept: a remedy that writes cells replaces it, as every write does, and so does a rollback, which
   // seals text that stands in a cell.
   const writes = /^(set|move|write) /.test(name)
-  const before = writes || name === 'rollback' ? first.present : first.opens
-  none('values that opened before do not any more', without(before, then.opens))
+  const wanted = writes || name === 'rollback' ? first.present : first.opens
+  none('values that opened before do not any more', without(wanted, then.opens))
   const changed = [...first.reads].filter(([cell, value]) => then.reads.get(cell) !== value)
   const unread = changed.filter(([cell]) => !then.reads.has(cell))
   // That one says of a cell whose plaintext is rightly empty that it is cleared.

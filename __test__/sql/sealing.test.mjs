@@ -156,6 +156,11 @@ onEachMajor('sealing', async (t, major) => {
       [() => put('two'), 'text of new code'],
       [() => legacy('three'), 'text that old code writes over'],
       [() => put(null), 'text that is cleared'],
+      [
+        () => db.query('delete from public.business_secrets where business_id = $1', [id]),
+        'text that goes with its row',
+      ],
+      [() => put('undone last'), 'text beside what Vault holds'],
     ]) {
       await trigger('disable')
       await updateSecrets(db, id, { gemini_api_key: text })
@@ -164,18 +169,54 @@ onEachMajor('sealing', async (t, major) => {
         () => put(null),
         () => legacy('refused'),
         () => legacy(null),
+        () =>
+          db.query(
+            "update public.business_secret_status set value = 'refused' where business_id = $1 and name = 'gemini_api_key'",
+            [id],
+          ),
       ]) {
         await assert.rejects(write(), { code: 'AS007' })
       }
       assert.equal((await stored(db, id)).gemini_api_key, text)
       await trigger('enable')
       await overwrite()
+      assert.deepEqual(await violations(db), [])
       assert.equal(await undone(), text)
     }
+    // Vault holds `text beside what Vault holds` now, and what is written is that: the text in the cell is the value before still.
+    await trigger('disable')
+    await updateSecrets(db, id, { gemini_api_key: 'text beside the same value' })
+    await trigger('enable')
+    await put('text beside what Vault holds')
+    assert.deepEqual(await violations(db), [])
+    assert.equal(await undone(), 'text beside the same value')
     await db.query(
       `alter table public.business_secrets add constraint gemini_api_key_is_reference ${definition}`,
     )
   })
+
+  await claim(
+    "an upsert in an app's trigger that does nothing does not pass for a value that was not sealed",
+    async () => {
+      const id = await addBusiness(db, { gemini_api_key: 'one' })
+      await db.query(`
+      create function public.app_upserts() returns trigger language plpgsql as $$
+      begin
+        insert into public.business_secrets (business_id, grok_api_key) values (new.business_id, 'nothing')
+        on conflict (business_id) do nothing;
+        return null;
+      end $$;
+      create trigger app_upserts after update on public.business_secrets for each row execute function public.app_upserts()`)
+      await db.query('select public.set_business_secrets($1, $2)', [id, { gemini_api_key: 'two' }])
+      await db.query("update public.businesses set gemini_api_key = 'three' where id = $1", [id])
+      await db.query('select public.set_business_secrets($1, $2)', [
+        id,
+        { gemini_api_key: null, claude_api_key: 'four' },
+      ])
+      await db.query('drop function public.app_upserts() cascade')
+      assert.deepEqual(await clear(db, id), { claude_api_key: 'four' })
+    },
+  )
 
   await claim('where no earlier value is kept, deleting the row leaves nothing in Vault', async () => {
     await db.query("update app_secrets.settings set keep_previous = '0'")

@@ -1793,8 +1793,10 @@ begin
             business_id, name, version, is_set, updated_at, updated_by, transaction_id, previous_until)
         select p_business_id, c.name, nextval('app_secrets.versions'), c.ord <= cardinality(p_set), clock_timestamp(),
             coalesce(v_sub, concat_ws('/', session_user, v_application, v_actor)), pg_current_xact_id(),
-            case when strpos(v_kept, p_business_id || '/' || c.name || ',') > 0 then
-                now() + (select s.keep_previous from app_secrets.settings s) end
+            -- Anybody may have set the setting: a time without a value would offer an undo that is none.
+            case when strpos(v_kept, p_business_id || '/' || c.name || ',') > 0 then (
+                select now() + s.keep_previous from app_secrets.settings s, app_secrets.vault_rows r
+                where r.business_id = p_business_id and r.name = c.name and r.role = 'previous') end
         from unnest(v_names) with ordinality as c(name, ord)
         on conflict (business_id, name) do update
             set version = excluded.version, is_set = excluded.is_set,
@@ -2265,9 +2267,9 @@ begin
     if current_setting('app_secrets.origin', true) = 'backfill' and session_user = current_user then
         return null;
     end if;
-    -- mirror_row() wrote what stands in the plaintext columns, and seal_row() sealed it as it was given. The depth keeps a session
-    -- from claiming that by itself.
-    if pg_trigger_depth() > 1 and current_setting('app_secrets.mirroring', true) = v_business_id::text
+    -- mirror_row() wrote what stands in the plaintext columns, and seal_row() sealed it as it was given. The depth keeps statements
+    -- of a session from claiming that, and write_checked() its calls.
+    if tg_op <> 'DELETE' and pg_trigger_depth() > 1 and current_setting('app_secrets.mirroring', true) = v_business_id::text
         and current_setting('app_secrets.mirrored', true) = 'as given' then
         return null;
     end if;

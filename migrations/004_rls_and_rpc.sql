@@ -613,8 +613,8 @@ begin
     if p_values = '{}' then
         return;
     end if;
-    -- The audit's word for this side, whatever the session has set.
-    perform set_config('app_secrets.origin', '', true);
+    -- The audit's word for this side, whatever the session has set, and nothing that only the mirror may say.
+    perform set_config('app_secrets.origin', '', true), set_config('app_secrets.mirrored', '', true);
     perform app_secrets.write_cells(p_business_id, p_values);
     select string_agg(u.name, ', ') into v_bad
     from (select array_agg(k.name) as names from jsonb_object_keys(p_values) as k(name)) k

@@ -172,6 +172,37 @@ onEachMajor('sync', async (t, major) => {
     }
   })
 
+  await claim(
+    'no login keeps its write from the plaintext columns, or claims an earlier value, by settings',
+    async () => {
+      const [id, other] = [await addBusiness(db, { gemini_api_key: 'old' }), await addBusiness(db)]
+      const service = await db.connect('app_service')
+      // From a trigger of its own, as deep as the mirror is.
+      await service.query(`
+      create temporary table deep (id uuid);
+      create function pg_temp.deep() returns trigger language plpgsql as $$
+      begin
+        perform public.set_business_secrets(new.id, '{"gemini_api_key": "new", "grok_api_key": "first"}');
+        return null;
+      end $$;
+      create trigger deep after insert on deep for each row execute function pg_temp.deep()`)
+      await service.query(
+        `select set_config('app_secrets.mirroring', $1, false), set_config('app_secrets.mirrored', '2', false),
+         set_config('app_secrets.writing_legacy', $1, false),
+         set_config('app_secrets.kept', $1 || '/grok_api_key,' || $2 || '/gemini_api_key,', false)`,
+        [id, other],
+      )
+      await service.query('insert into deep values ($1)', [id])
+      await seen(id, { gemini_api_key: 'new', grok_api_key: 'first' })
+      const kept = await db.query(
+        `select name from app_secrets.secret_versions where previous_until is not null and business_id = any ($1)`,
+        [[id, other]],
+      )
+      assert.deepEqual(kept, [{ name: 'gemini_api_key' }])
+      await db.disconnect(service)
+    },
+  )
+
   await claim('a legacy write that cannot be sealed fails, and both sides stay as they were', async () => {
     const id = await addBusiness(db, { gemini_api_key: 'old' })
     await assert.rejects(updateLegacy(db, id, { grok_api_key: 'new', gemini_api_key: 'x'.repeat(65_537) }), {

@@ -1306,11 +1306,14 @@ create table if not exists app_secrets.audit_log (
 );
 
 -- Who read what: one row for each login, business and day, {name: [last minute of the day, UTC; number of minutes with a
--- read]}.
+-- read]}. Each read of a secret looks whether it is marked already: for that, minute (since 1970) and names say once more what
+-- was read in the last of these minutes, since taking that out of the JSON would cost every read more.
 create table if not exists app_secrets.access_marks (
     business_id uuid not null,
     login name not null,
     day date not null,
+    minute bigint not null,
+    names text[] not null,
     marks jsonb not null,
     primary key (business_id, login, day)
 ) with (fillfactor = 50);

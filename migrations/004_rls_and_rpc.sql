@@ -102,16 +102,17 @@ begin
         raise exception 'the functions of app_secrets are open to anon, as after a restore' using errcode = 'AS007',
             hint = 'Run: npx app-secrets migrate --reapply';
     end if;
-    select array_agg(s.name) into names
-    from app_secrets.scopes s
-    where s.login = scope_of_caller.caller and case when p_write then s.may_write else s.may_read end;
-    if names is null and app_secrets.is_administrator(caller) then
-        return;
+    names := array(
+        select s.name from app_secrets.scopes s
+        where s.login = scope_of_caller.caller and case when p_write then s.may_write else s.may_read end);
+    if names = '{}' and app_secrets.is_administrator(caller) then
+        names := null;
     elsif caller <> 'service_role' and not pg_has_role(caller, 'app_secrets_service', 'member') then
         raise exception 'only logins in app_secrets_service may use secrets' using errcode = 'insufficient_privilege',
             hint = 'Run: npx app-secrets login add';
+    elsif '*' = any (names) then
+        names := null;
     end if;
-    names := case when names is null then '{}' when '*' = any (names) then null else names end;
 end $$;
 
 create or replace function app_secrets.grant_scope(
@@ -154,31 +155,31 @@ begin
 end $$;
 
 -- Marks what was read. Written at most once a minute for each name, and only where a lock can be had at once, so that no read
--- waits for another's mark; never in a read-only transaction or on a standby, which cannot write.
+-- waits for another's mark; never in a read-only transaction or on a standby, which cannot write. p_minute counts from 1970.
 create or replace function app_secrets.mark_reads(
-    p_login name, p_business_ids uuid[], p_names text[], p_statuses smallint[], p_minute timestamp) returns void
+    p_login name, p_business_ids uuid[], p_names text[], p_statuses smallint[], p_minute bigint) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_day constant date := p_minute::date;
-    v_minute constant integer := extract(hour from p_minute) * 60 + extract(minute from p_minute);
+    v_day constant date := '1970-01-01'::date + (p_minute / 1440)::integer;
+    v_minute constant bigint := p_minute % 1440;
 begin
-    insert into app_secrets.access_marks as a (business_id, login, day, marks)
-    select r.business_id, p_login, v_day, jsonb_object_agg(r.name, jsonb_build_array(v_minute, 1))
+    insert into app_secrets.access_marks as a (business_id, login, day, minute, names, marks)
+    select r.business_id, p_login, v_day, p_minute, array_agg(r.name), jsonb_object_agg(r.name, jsonb_build_array(v_minute, 1))
     from (
         select distinct u.business_id, u.name
         from unnest(p_business_ids, p_names, p_statuses) as u(business_id, name, status)
         where u.status = 0) r
     group by r.business_id
     having pg_try_advisory_xact_lock(hashtextextended(format('app_secrets.mark/%s/%s', p_login, r.business_id), 0))
-    on conflict (business_id, login, day) do update set marks = a.marks || (
-        select jsonb_object_agg(n.name, case
-            when (a.marks -> n.name ->> 0)::integer = v_minute then a.marks -> n.name
-            else jsonb_build_array(v_minute, coalesce((a.marks -> n.name ->> 1)::integer, 0) + 1) end)
-        from jsonb_object_keys(excluded.marks) as n(name))
-    where exists (
-        select from jsonb_object_keys(excluded.marks) as n(name)
-        where (a.marks -> n.name ->> 0)::integer is distinct from v_minute);
+    on conflict (business_id, login, day) do update set
+        minute = excluded.minute,
+        names = array(select unnest(excluded.names) union select unnest(a.names) where a.minute = p_minute),
+        marks = a.marks || (
+            select jsonb_object_agg(n.name, jsonb_build_array(v_minute, coalesce((a.marks -> n.name ->> 1)::integer, 0) + 1))
+            from unnest(excluded.names) as n(name)
+            where a.minute <> p_minute or n.name <> all (a.names))
+    where a.minute <> p_minute or not excluded.names <@ a.names;
 end $$;
 
 -- Who read what of a business: by login, name and day. A day's reads are the minutes in which there was at least one.
@@ -366,12 +367,9 @@ begin
 
     perform app_secrets.make_function('app_secrets.secret_names()', 'returns text[]', 'immutable', format('begin return %L::text[]; end', v_names));
     perform app_secrets.make_function(
-        'app_secrets.read_cells(p_business_ids uuid[], p_names text[], p_with_versions boolean, p_scope text[], p_login name, p_minute timestamp, out "values" text[], out versions bigint[], out statuses smallint[], out unmarked boolean)',
-        '', 'security definer set plan_cache_mode = force_generic_plan set row_security = off',
+        'app_secrets.read_cells(p_business_ids uuid[], p_names text[], p_with_versions boolean, p_scope text[], p_login name, p_minute bigint, out "values" text[], out versions bigint[], out statuses smallint[], out unmarked boolean)',
+        '', 'security definer set plan_cache_mode = force_generic_plan set enable_seqscan = off set row_security = off',
         format($body$
-declare
-    v_day constant date := p_minute::date;
-    v_minute constant jsonb := to_jsonb((extract(hour from p_minute) * 60 + extract(minute from p_minute))::integer);
 begin
     select /* app-secrets */ array_agg(x.value), array_agg(x.version), array_agg(x.status), bool_or(x.unmarked)
     into "values", versions, statuses, unmarked
@@ -390,9 +388,10 @@ begin
                 else 2::smallint
             end as status,
             f.value is not null and p_login is not null and (
-                select a.marks -> r.name -> 0
+                select a.minute = p_minute and r.name = any (a.names)
                 from app_secrets.access_marks a
-                where a.business_id = r.business_id and a.login = p_login and a.day = v_day) is distinct from v_minute as unmarked
+                where a.business_id = r.business_id and a.login = p_login and a.day = '1970-01-01'::date + (p_minute / 1440)::integer
+                ) is not true as unmarked
         from unnest(p_business_ids, p_names) with ordinality as r(business_id, name, ord)
         left join lateral (
             select b.business_id, case r.name
@@ -426,10 +425,12 @@ as $$
 declare
     v_scope record;
     v_cells record;
-    v_unmarked boolean;
-    v_now constant timestamp := statement_timestamp() at time zone 'UTC';
+    -- Who leaves a mark: nobody where nothing can be written.
+    v_marks name;
+    v_minute constant bigint := floor(date_part('epoch', statement_timestamp()) / 60);
 begin
     v_scope := app_secrets.scope_of_caller(false);
+    v_marks := case when current_setting('transaction_read_only') = 'off' then v_scope.caller end;
     if p_business_ids is null or p_names is null or cardinality(p_business_ids) <> cardinality(p_names) then
         raise exception 'p_business_ids and p_names must be arrays of one length' using errcode = '22023';
     elsif cardinality(p_names) > 10000 then
@@ -440,12 +441,13 @@ begin
         return;
     end if;
     begin
-        v_cells := app_secrets.read_cells(p_business_ids, p_names, p_with_versions, v_scope.names,
-            case when current_setting('transaction_read_only') = 'off' then v_scope.caller end, v_now);
+        v_cells := app_secrets.read_cells(p_business_ids, p_names, p_with_versions, v_scope.names, v_marks, v_minute);
         "values" := v_cells."values";
         versions := case when p_with_versions then v_cells.versions end;
         statuses := v_cells.statuses;
-        v_unmarked := v_cells.unmarked;
+        if not v_cells.unmarked then
+            return;
+        end if;
     exception when data_exception then
         "values" := array_fill(null::text, array[cardinality(p_names)]);
         versions := array_fill(0::bigint, array[cardinality(p_names)]);
@@ -455,7 +457,7 @@ begin
         p_names := array(select unnest(p_names));
         for i in 1 .. cardinality(p_names) loop
             begin
-                v_cells := app_secrets.read_cells(p_business_ids[i:i], p_names[i:i], true, v_scope.names, null, v_now);
+                v_cells := app_secrets.read_cells(p_business_ids[i:i], p_names[i:i], true, v_scope.names, null, v_minute);
                 "values"[i] := v_cells."values"[1];
                 versions[i] := v_cells.versions[1];
                 statuses[i] := v_cells.statuses[1];
@@ -466,10 +468,9 @@ begin
             end;
         end loop;
         versions := case when p_with_versions then versions end;
-        v_unmarked := true;
     end;
-    if v_unmarked and current_setting('transaction_read_only') = 'off' then
-        perform app_secrets.mark_reads(v_scope.caller, p_business_ids, p_names, statuses, v_now);
+    if v_marks is not null then
+        perform app_secrets.mark_reads(v_marks, p_business_ids, p_names, statuses, v_minute);
     end if;
 end $$;
 comment on function public.get_business_secrets_columns(uuid[], text[], boolean) is 'app-secrets contract 2';

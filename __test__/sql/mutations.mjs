@@ -11,7 +11,7 @@ const table = 'public.business_secrets'
 const view = 'public.decrypted_business_secrets'
 const status = 'public.business_secret_status'
 const secretNames = 'public.business_secret_names'
-const readCells = 'app_secrets.read_cells(uuid[], text[], boolean, text[], name, timestamp without time zone)'
+const readCells = 'app_secrets.read_cells(uuid[], text[], boolean, text[], name, bigint)'
 const functions = functionsAt(version)
 const tables = [table, ...Object.keys(privateTables)]
 
@@ -354,15 +354,15 @@ const onBodies = [
     [
       'app_secrets.scope_of_caller(boolean)',
       'gives a login without a scope everything',
-      "when names is null then '{}'",
-      'when names is null then null',
+      "names = '{}' and app_secrets.is_administrator(caller)",
+      "names = '{}'",
       'a login without a scope reads and writes nothing',
     ],
     [
       'app_secrets.scope_of_caller(boolean)',
       'takes every name for all of them',
-      "when '*' = any (names) then null",
-      'when true then null',
+      "elsif '*' = any (names) then",
+      'elsif true then',
       'a login reads and writes the names of its scope and no others',
     ],
     [

@@ -180,11 +180,6 @@ impl Completion {
         Self { outbox: Arc::downgrade(outbox), callback: Some(callback) }
     }
 
-    /// For an outcome that is told at once.
-    pub(super) fn into_callback(mut self) -> Option<Reference> {
-        self.callback.take()
-    }
-
     pub(super) fn complete(mut self, outcome: Result<Answer>) {
         self.send(outcome);
     }

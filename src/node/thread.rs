@@ -6,7 +6,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, Waker};
 
 use napi::Env;
 use napi::bindgen_prelude::Unknown;
@@ -19,6 +18,7 @@ use super::outbox::{Completion, Message, Outbox, internal, tell_outcome};
 use super::runtime;
 use crate::error::Result;
 use crate::pool::bulk::Bulk;
+use crate::pool::eager;
 use crate::watch::Watcher;
 
 /// A call under way.
@@ -77,32 +77,24 @@ impl Thread {
     pub(super) fn run(env: &Env, callback: &Unknown, work: Result<Work>) -> napi::Result<()> {
         let raw = env.raw();
         let begun = work.and_then(|work| Ok((work, runtime::handle()?)));
-        let (mut work, handle) = match begun {
+        let (work, handle) = match begun {
             Ok(begun) => begun,
             Err(error) => {
                 tell_outcome(raw, callback.raw(), Err(error));
                 return Ok(());
             }
         };
-        let thread = Self::of(env)?;
-        let completion = Completion::new(&thread.outbox, Reference::strong(raw, callback.raw())?);
-        let step = catch_unwind(AssertUnwindSafe(|| {
-            let _runtime = handle.enter();
-            // The waker need not wake anything: the work is polled again as soon as it is spawned.
-            work.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-        }));
-        let outcome = match step {
-            Ok(Poll::Pending) => {
-                thread.outbox.begin(env, 1);
-                drop(handle.spawn(async move { completion.complete(work.await) }));
+        let outcome = match catch_unwind(AssertUnwindSafe(|| eager::start(handle, work))) {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(later)) => {
+                let outbox = &Self::of(env)?.outbox;
+                let completion = Completion::new(outbox, Reference::strong(raw, callback.raw())?);
+                outbox.begin(env, 1);
+                later.then(|outcome| completion.complete(outcome));
                 return Ok(());
             }
-            Ok(Poll::Ready(outcome)) => outcome,
             Err(_) => Err(internal()),
         };
-        if let Some(callback) = completion.into_callback() {
-            callback.delete(raw);
-        }
         tell_outcome(raw, callback.raw(), outcome);
         Ok(())
     }

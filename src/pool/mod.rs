@@ -10,6 +10,7 @@ pub(crate) mod bulk;
 mod command;
 mod connection;
 mod dialer;
+pub(crate) mod eager;
 mod in_flight;
 mod maintenance;
 mod queue;

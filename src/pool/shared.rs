@@ -1,10 +1,8 @@
 //! What the workers of one pool share. Holds the one lock of the pool, and carries out what the scheduler decides.
 
 use std::fmt;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
 
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
@@ -15,6 +13,7 @@ use super::bulk::{Bulk, Deadlines};
 use super::command::Command;
 use super::connection::Connection;
 use super::dialer::Dialer;
+use super::eager;
 use super::in_flight::{InFlightRead, ReadKey, Receiver, Retry, Slot};
 use super::queue::Work;
 use super::scheduler::{Dispatch, State};
@@ -167,12 +166,9 @@ impl Shared {
             }
             Dispatch::Inline(connection, work) => {
                 let worker = Worker::new(self);
-                let mut task: Pin<Box<dyn Future<Output = ()> + Send>> =
-                    Box::pin(worker::serve(worker, connection, work));
-                let _runtime = self.handle.enter();
-                // The waker need not wake anything: the task is polled again as soon as it is spawned.
-                if task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
-                    drop(self.handle.spawn(task));
+                let task = Box::pin(worker::serve(worker, connection, work));
+                if let Err(later) = eager::start(&self.handle, task) {
+                    later.then(|()| {});
                 }
             }
         }

@@ -3,8 +3,9 @@
 -- 002: the sealed store beside the plaintext, and a two-way sync between them.
 --
 -- What     Schema app_secrets with the catalogue of secrets; one column per secret in public.business_secrets; the triggers
---          that seal what is written there into Vault; public.decrypted_business_secrets; the triggers that keep the
---          plaintext columns of the owner table and the sealed cells equal until 005.
+--          that seal what is written there into Vault, with a version, an audit row and a notification of each change;
+--          public.decrypted_business_secrets; the triggers that keep the plaintext columns of the owner table and the sealed
+--          cells equal until 005.
 -- Input    The catalogue that is in the database already, else the setting app_secrets.catalogue (JSON, as app-secrets.json
 --          has it), else the default below.
 -- Locks    SHARE ROW EXCLUSIVE on the owner table, then ACCESS EXCLUSIVE on business_secrets, for catalogue changes only: no
@@ -1521,18 +1522,20 @@ begin
         perform app_secrets.require_not_frozen();
     end if;
     if v_keep > '0' and v_purge is not true and p_value is not null then
-        begin
-            if v_stands is null then
-                delete from app_secrets.vault_rows r where r.vault_id = v_id;
-                v_id := app_secrets.create_vault_row(p_business_id, p_name, 'previous');
-            end if;
-            perform vault.update_secret(v_id, p_value);
-        exception when data_exception then
-            delete from vault.secrets s where s.id = v_id;
+        if v_stands is not null then
+            begin
+                perform vault.update_secret(v_id, p_value);
+            exception when data_exception then
+                -- Sealed under another root key, or damaged.
+                delete from vault.secrets s where s.id = v_id;
+                v_stands := null;
+            end;
+        end if;
+        if v_stands is null then
             delete from app_secrets.vault_rows r where r.vault_id = v_id;
             v_id := app_secrets.create_vault_row(p_business_id, p_name, 'previous');
             perform vault.update_secret(v_id, p_value);
-        end;
+        end if;
         perform set_config('app_secrets.kept',
             coalesce(current_setting('app_secrets.kept', true), '') || p_business_id || '/' || p_name || ',', true);
     elsif v_id is not null then
@@ -1574,6 +1577,7 @@ declare
     v_id uuid;
     v_frozen boolean;
     v_before text;
+    v_opens boolean;
 begin
     if pg_my_temp_schema() <> 0 then
         perform app_secrets.refuse_temporary_types();
@@ -1587,23 +1591,21 @@ begin
     if v_id is not null then
         begin
             select d.decrypted_secret into v_before from vault.decrypted_secrets d where d.id = v_id;
-            if found then
-                changed := p_value is distinct from v_before;
-                if changed then
-                    perform app_secrets.keep_previous(p_business_id, p_name, v_before);
-                    perform vault.update_secret(v_id, p_value);
-                end if;
-            else
-                -- Restored without its Vault row.
-                delete from app_secrets.vault_rows r where r.vault_id = v_id;
-                v_id := null;
-            end if;
+            v_opens := found;
         exception when data_exception then
             -- Sealed under another root key, or damaged: update_secret would fail on it for ever.
+            v_opens := false;
+        end;
+        changed := p_value is distinct from v_before;
+        if not v_opens then
+            -- Also where the row is lost, as after a restore.
             delete from vault.secrets s where s.id = v_id;
             delete from app_secrets.vault_rows r where r.vault_id = v_id;
             v_id := null;
-        end;
+        elsif changed then
+            perform app_secrets.keep_previous(p_business_id, p_name, v_before);
+            perform vault.update_secret(v_id, p_value);
+        end if;
     end if;
     if v_id is null then
         -- The value was lost in Vault, and stands in the plaintext column still: it can be put back like any other.
@@ -1763,7 +1765,7 @@ begin
 end $$;
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- Who and what: versions and audit.
+-- Who and what: versions, audit and push.
 
 create or replace function app_secrets.jwt_sub() returns text
     language plpgsql stable set search_path = pg_catalog, pg_temp
@@ -1774,18 +1776,34 @@ exception when data_exception then
     return null;
 end $$;
 
--- One version and one audit row for each cell that changed; nothing for those that did not.
-create or replace function app_secrets.record_changes(p_business_id uuid, p_set text[], p_cleared text[]) returns void
-    language plpgsql security definer set search_path = pg_catalog, pg_temp
+-- Push: ids, names and versions, never values; a hint to read again, since anyone can listen to it and anyone can forge it.
+-- A payload ends at 8,000 bytes: beyond that `versions` is null, and everything of that business may have changed.
+create or replace function app_secrets.notify_business(p_business_id uuid, p_versions jsonb) returns void
+    language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_sub constant text := app_secrets.jwt_sub();
+    v_payload text := jsonb_build_object('business_id', p_business_id, 'versions', p_versions);
+begin
+    if octet_length(v_payload) > 7900 then
+        v_payload := jsonb_build_object('business_id', p_business_id, 'versions', null);
+    end if;
+    perform pg_notify('business_secrets_changed', v_payload);
+end $$;
+
+-- One version and one audit row for each cell that changed, and a notification of them; nothing for those that did not. Planned
+-- once a session: left to itself, PostgreSQL plans it for every number of names anew.
+create or replace function app_secrets.record_changes(p_business_id uuid, p_set text[], p_cleared text[]) returns void
+    language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_sub constant text := case when current_setting('request.jwt.claims', true) <> '' then app_secrets.jwt_sub() end;
     v_application constant text := nullif(current_setting('application_name'), '');
     v_actor constant text := nullif(current_setting('app_secrets.actor', true), '');
     v_origin constant text := coalesce(nullif(current_setting('app_secrets.origin', true), ''), 'sealed');
     v_undone constant text := nullif(current_setting('app_secrets.undone', true), '');
     v_names constant text[] := p_set || p_cleared;
     v_kept text := coalesce(current_setting('app_secrets.kept', true), '');
+    v_versions jsonb;
     v_name text;
 begin
     if cardinality(v_names) = 0 then
@@ -1807,13 +1825,19 @@ begin
                 previous_until = coalesce(excluded.previous_until, v.previous_until),
                 expires_at = null, last_checked_at = null, check_result = null
         returning v.name, v.version, v.is_set
+    ), audited as (
+        insert into app_secrets.audit_log (business_id, name, action, version, origin, jwt_sub, login, application_name, actor)
+        select p_business_id, c.name,
+            case when c.name = v_undone then 'undo' when c.is_set then 'set' else 'clear' end, c.version, v_origin,
+            v_sub, session_user, v_application, v_actor
+        from changed c
+        order by c.name
     )
-    insert into app_secrets.audit_log (business_id, name, action, version, origin, jwt_sub, login, application_name, actor)
-    select p_business_id, c.name,
-        case when c.name = v_undone then 'undo' when c.is_set then 'set' else 'clear' end, c.version, v_origin,
-        v_sub, session_user, v_application, v_actor
-    from changed c
-    order by c.name;
+    select jsonb_object_agg(c.name, c.version) into v_versions from changed c;
+    -- The backfill changes nothing for those who read; the condition on the login keeps services from claiming it.
+    if v_origin <> 'backfill' or session_user <> current_user then
+        perform app_secrets.notify_business(p_business_id, v_versions);
+    end if;
     if v_kept <> '' then
         foreach v_name in array v_names loop
             v_kept := replace(v_kept, p_business_id || '/' || v_name || ',', '');
@@ -1941,9 +1965,13 @@ begin
     elsif new.business_id <> old.business_id then
         raise exception 'business_secrets.business_id cannot be changed' using errcode = 'AS002',
             hint = 'A sealed cell belongs to its business: insert a row for the other business instead.';
-    elsif exists (
-        select from unnest(app_secrets.synced_names()) as n(name) where v_new ->> n.name is distinct from v_old ->> n.name) then
-        perform app_secrets.lock_owner(new.business_id, false);
+    else
+        foreach v_name in array app_secrets.synced_names() loop
+            if v_new ->> v_name is distinct from v_old ->> v_name then
+                perform app_secrets.lock_owner(new.business_id, false);
+                exit;
+            end if;
+        end loop;
     end if;
 
     -- From here on this transaction holds a row of ours.
@@ -2093,11 +2121,19 @@ begin
     return old;
 end $$;
 
--- A business is gone: the audit keeps what happened, and nothing needs a version or a way back.
+-- A business is gone: the audit keeps what happened, and nothing needs a version or a way back. Caches are told a version of each
+-- name that is later than what they know.
 create or replace function app_secrets.forget_business(p_business_id uuid) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_versions jsonb;
 begin
+    select jsonb_object_agg(v.name, nextval('app_secrets.versions')) into v_versions
+    from app_secrets.secret_versions v where v.business_id = p_business_id;
+    if v_versions is not null then
+        perform app_secrets.notify_business(p_business_id, v_versions);
+    end if;
     delete from vault.secrets s using app_secrets.vault_rows r
     where s.id = r.vault_id and r.business_id = p_business_id and r.role in ('current', 'previous');
     delete from app_secrets.vault_rows r where r.business_id = p_business_id;
@@ -2121,10 +2157,11 @@ declare
     v_name text;
 begin
     -- A token that reached the table would be a lost secret: an INSERT was to turn into an UPDATE, or seal_row() did not run.
-    if v_pending <> '' and exists (
-        select from unnest(v_sealed) as c(name) where v_pending::jsonb ? (v_new ->> c.name)) then
-        raise exception 'business_secrets does not seal what is written to it' using errcode = 'AS007',
-            hint = 'Nothing was written. A trigger is disabled or gone: `app-secrets doctor` names it.';
+    if v_pending <> '' then
+        if exists (select from unnest(v_sealed) as c(name) where v_pending::jsonb ? (v_new ->> c.name)) then
+            raise exception 'business_secrets does not seal what is written to it' using errcode = 'AS007',
+                hint = 'Nothing was written. A trigger is disabled or gone: `app-secrets doctor` names it.';
+        end if;
     end if;
     if tg_op = 'INSERT' then
         perform set_config('app_secrets.inserting',
@@ -2146,6 +2183,10 @@ begin
         end loop;
         perform app_secrets.record_changes(
             old.business_id, '{}', array(select n.name from unnest(v_all) as n(name) where v_old ->> n.name is not null));
+    end if;
+    -- Nothing was cleared: every name that had a value has one.
+    if jsonb_strip_nulls(v_old) || jsonb_strip_nulls(v_new) = jsonb_strip_nulls(v_new) then
+        return null;
     end if;
     select array_agg(r.vault_id) into v_dead
     from unnest(v_sealed) as c(name)
@@ -2200,6 +2241,8 @@ begin
     end loop;
     -- TRUNCATE ... CASCADE of the owner table.
     delete from app_secrets.secret_versions v where not app_secrets.owner_exists(v.business_id);
+    -- Everything may have changed.
+    perform pg_notify('business_secrets_changed', '{"business_id": null, "versions": null}');
     return null;
 end $$;
 
@@ -2231,8 +2274,8 @@ begin
     end if;
     select s.* into v_settings from app_secrets.settings s;
     -- One value, as most writes are, has a statement of its own, which is planned once a session.
-    select min(e.key) into v_name from jsonb_each_text(p_values) e having count(*) = 1 and count(e.value) = 1;
-    if v_name is not null then
+    v_name := jsonb_path_query_first(p_values, '$.keyvalue().key') #>> '{}';
+    if p_values ->> v_name is not null and p_values - v_name = '{}' then
         perform set_config('app_secrets.writing_legacy', p_business_id::text, true);
         perform app_secrets.write_legacy_value(p_business_id, v_name, p_values ->> v_name, v_settings.app_search_path || ', pg_temp');
         perform set_config('app_secrets.writing_legacy', '', true);
@@ -2285,7 +2328,8 @@ begin
         select v.name, app_secrets.reveal(v_business_id, v.name, v_sealed ->> v.name) as value
         from app_secrets.secret_versions v
         where v.business_id = v_business_id and v_legacy ? v.name and v.transaction_id = pg_current_xact_id()
-    ) c
+        -- Else each use of the value below would open it once more.
+        offset 0) c
     where c.value is distinct from app_secrets.normalize(v_legacy ->> c.name)
         and (c.value is not null or v_sealed ->> c.name is null);
     if v_changed is not null then
@@ -2349,7 +2393,7 @@ begin
         perform set_config('app_secrets.origin', 'legacy', true), set_config('app_secrets.mirroring', p_business_id::text, true),
             set_config('app_secrets.mirrored', case when v_clears then '' else
                 (select count(*)::text from jsonb_object_keys(v_changed)) end, true);
-        perform app_secrets.write_cells(p_business_id, v_changed);
+        perform app_secrets.write_cells(p_business_id, v_changed, v_sealed);
         perform set_config('app_secrets.origin', coalesce(v_origin, ''), true),
             set_config('app_secrets.mirroring', coalesce(v_mirroring, ''), true), set_config('app_secrets.mirrored', '', true);
     end if;
@@ -2552,11 +2596,10 @@ create or replace function app_secrets.make_writes() returns void
 as $$
 begin
     -- Writes the named cells of one business, {name: text | null}, whatever a text looks like; the one place that sealed
-    -- cells are written from by functions of ours. The business must exist.
-    perform app_secrets.make_function('app_secrets.write_cells(p_business_id uuid, p_values jsonb)', 'returns void', 'security definer',
+    -- cells are written from by functions of ours. The business must exist, and its row, p_stored, be locked.
+    perform app_secrets.make_function('app_secrets.write_cells(p_business_id uuid, p_values jsonb, p_stored jsonb)', 'returns void', 'security definer',
         format($body$
 declare
-    v_stored constant jsonb := app_secrets.lock_row(p_business_id);
     v_row public.business_secrets;
     v_stash jsonb;
     v_cells jsonb;
@@ -2571,8 +2614,8 @@ begin
         select e.name, e.value, e.name = any (%1$L::text[]) as sealed, gen_random_uuid()::text as token
         from jsonb_each_text(p_values) as e(name, value)) t;
     perform set_config('app_secrets.pending', v_stash::text, true);
-    if v_stored is not null then
-        v_row := jsonb_populate_record(null::public.business_secrets, v_stored || v_cells);
+    if p_stored is not null then
+        v_row := jsonb_populate_record(null::public.business_secrets, p_stored || v_cells);
         update /* app-secrets */ public.business_secrets s set %2$s where s.business_id = p_business_id;
     else
         v_row := jsonb_populate_record(null::public.business_secrets, v_cells);

@@ -3,7 +3,7 @@
 -- 004: who may read and write what, and the RPC that services use.
 --
 -- What     Policies and grants on business_secrets and its views; the group role app_secrets_service; scopes and access marks;
---          the RPC functions; the notification; Realtime where its publication exists.
+--          the RPC functions; Realtime where its publication exists.
 -- Locks    As 002, for catalogue changes only.
 -- Again?   Safe, and the one thing to do after a restore: it makes the group role, takes every right that is not meant, and
 --          gives those that are. accessible_business_ids() is created once and then yours to change: running this again leaves
@@ -560,20 +560,22 @@ create or replace function app_secrets.checked_values(p_business_id uuid, p_valu
     language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_unknown bigint;
+    v_forbidden text;
     v_bad text;
 begin
-    -- Never name it: a caller who mixed up name and value would find the value in a log.
-    if exists (select from jsonb_object_keys(p_values) as k(name) where k.name <> all (app_secrets.secret_names())) then
+    select count(*) filter (where e.key <> all (app_secrets.secret_names())), min(e.key) filter (where e.key <> all (p_scope)),
+        min(e.key) filter (where jsonb_typeof(e.value) not in ('string', 'null'))
+    into v_unknown, v_forbidden, v_bad
+    from jsonb_each(p_values) e;
+    if v_unknown > 0 then
+        -- Never name it: a caller who mixed up name and value would find the value in a log.
         raise exception 'unknown secret name' using errcode = 'AS001',
             hint = 'Known are: ' || array_to_string(app_secrets.secret_names(), ', ');
-    end if;
-    select min(k.name) into v_bad from jsonb_object_keys(p_values) as k(name) where k.name <> all (p_scope);
-    if v_bad is not null then
-        raise exception 'this login may not write %', v_bad using errcode = 'AS005',
+    elsif v_forbidden is not null then
+        raise exception 'this login may not write %', v_forbidden using errcode = 'AS005',
             hint = 'Nothing was written. Run: npx app-secrets login add';
-    end if;
-    select min(e.key) into v_bad from jsonb_each(p_values) e where jsonb_typeof(e.value) not in ('string', 'null');
-    if v_bad is not null then
+    elsif v_bad is not null then
         raise exception '% must be a string or null', v_bad using errcode = 'AS002';
     end if;
     return (
@@ -584,6 +586,21 @@ begin
             select e.key as name, app_secrets.checked_value(p_business_id, e.key, e.value) as value
             from jsonb_each_text(p_values) e) v
         join app_secrets.catalogue c on c.name = v.name);
+end $$;
+
+-- Refuses what is no {name: version}.
+create or replace function app_secrets.check_expected(p_expected jsonb) returns void
+    language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if jsonb_typeof(p_expected) <> 'object' or exists (
+        select from jsonb_each(case when jsonb_typeof(p_expected) = 'object' then p_expected else '{}' end) e
+        where jsonb_typeof(e.value) <> 'number' or e.value::text !~ '^[0-9]{1,18}$') then
+        raise exception 'p_expected must be an object of versions, whole numbers from 0' using errcode = '22023';
+    elsif exists (select from jsonb_object_keys(p_expected) as k(name) where k.name <> all (app_secrets.secret_names())) then
+        raise exception 'unknown secret name' using errcode = 'AS001',
+            hint = 'Known are: ' || array_to_string(app_secrets.secret_names(), ', ');
+    end if;
 end $$;
 
 -- Refuses to write over a version other than the one that was read; 0 is a cell that was never set. The caller holds the row.
@@ -605,10 +622,11 @@ end $$;
 
 -- Writes checked values and sees that what was written is what will be read: a trigger of the app's on the owner table may
 -- make something else of it, and the sync would carry that back.
-create or replace function app_secrets.write_checked(p_business_id uuid, p_values jsonb) returns void
+create or replace function app_secrets.write_checked(p_business_id uuid, p_values jsonb, p_stored jsonb) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_cells jsonb;
     v_bad text;
 begin
     if p_values = '{}' then
@@ -616,13 +634,12 @@ begin
     end if;
     -- The audit's word for this side, whatever the session has set, and nothing that only the mirror may say.
     perform set_config('app_secrets.origin', '', true), set_config('app_secrets.mirrored', '', true);
-    perform app_secrets.write_cells(p_business_id, p_values);
-    select string_agg(u.name, ', ') into v_bad
-    from (select array_agg(k.name) as names from jsonb_object_keys(p_values) as k(name)) k
-    cross join lateral app_secrets.read_cells(array_fill(p_business_id, array[cardinality(k.names)]), k.names, false, null, null, null) c
-    cross join lateral unnest(k.names, c."values") as u(name, value)
-    join app_secrets.catalogue e on e.name = u.name and e.type = 'text'
-    where u.value is distinct from p_values ->> u.name;
+    perform app_secrets.write_cells(p_business_id, p_values, p_stored);
+    select to_jsonb(s) into v_cells from public.business_secrets s where s.business_id = p_business_id;
+    select string_agg(e.key, ', ') into v_bad
+    from jsonb_each_text(p_values) e
+    join app_secrets.catalogue c on c.name = e.key and c.type = 'text'
+    where e.value is distinct from case when c.sealed then app_secrets.reveal(p_business_id, e.key, v_cells ->> e.key) else v_cells ->> e.key end;
     if v_bad is not null then
         raise exception '% would not be read as it was written: a trigger or the type of the plaintext column changes it', v_bad
             using errcode = 'AS002', hint = 'Nothing was written. Look at the triggers and column types of the table that holds the plaintext.';
@@ -639,6 +656,8 @@ as $$
 declare
     v_scope record;
     v_values jsonb;
+    v_stored jsonb;
+    v_purge text := '';
     v_option record;
     v_until timestamptz;
     v_every interval;
@@ -646,36 +665,29 @@ begin
     v_scope := app_secrets.scope_of_caller(true);
     if p_business_id is null or jsonb_typeof(p_values) is distinct from 'object' then
         raise exception 'set_business_secrets needs a business id and an object of values' using errcode = '22023';
-    elsif p_expected is not null and (
-        jsonb_typeof(p_expected) <> 'object' or exists (
-            select from jsonb_each(case when jsonb_typeof(p_expected) = 'object' then p_expected else '{}' end) e
-            where jsonb_typeof(e.value) <> 'number' or e.value::text !~ '^[0-9]{1,18}$')) then
-        raise exception 'p_expected must be an object of versions, whole numbers from 0' using errcode = '22023';
-    elsif p_options is not null and (
-        jsonb_typeof(p_options) <> 'object' or exists (
+    end if;
+    if p_expected is not null then
+        perform app_secrets.check_expected(p_expected);
+    end if;
+    if p_options is not null then
+        if jsonb_typeof(p_options) <> 'object' or exists (
             select from jsonb_each(case when jsonb_typeof(p_options) = 'object' then p_options else '{}' end) e
-            where not p_values ? e.key or jsonb_typeof(e.value) <> 'object')) then
-        raise exception 'p_options must be an object of options for names in p_values' using errcode = '22023';
-    elsif exists (
-        select from jsonb_object_keys(coalesce(p_expected, '{}')) as k(name) where k.name <> all (app_secrets.secret_names())) then
-        raise exception 'unknown secret name' using errcode = 'AS001',
-            hint = 'Known are: ' || array_to_string(app_secrets.secret_names(), ', ');
+            where not p_values ? e.key or jsonb_typeof(e.value) <> 'object') then
+            raise exception 'p_options must be an object of options for names in p_values' using errcode = '22023';
+        end if;
+        select coalesce(string_agg(o.key, ','), '') into v_purge from jsonb_each(p_options) o where o.value -> 'purge' = 'true';
     end if;
     v_values := app_secrets.checked_values(p_business_id, p_values, v_scope.names);
 
-    if app_secrets.sync_is_on() then
-        perform app_secrets.lock_owner(p_business_id, true);
-    end if;
+    v_stored := app_secrets.lock_row(p_business_id);
     if not app_secrets.owner_exists(p_business_id) then
         raise exception 'no business %', p_business_id using errcode = 'AS003';
     end if;
     if p_expected is not null then
-        perform app_secrets.lock_row(p_business_id);
         perform app_secrets.require_versions(p_business_id, p_expected);
     end if;
-    perform set_config('app_secrets.purge', coalesce((
-        select string_agg(o.key, ',') from jsonb_each(p_options) o where o.value -> 'purge' = 'true'), ''), true);
-    perform app_secrets.write_checked(p_business_id, v_values);
+    perform set_config('app_secrets.purge', v_purge, true);
+    perform app_secrets.write_checked(p_business_id, v_values, v_stored);
     perform set_config('app_secrets.purge', '', true);
 
     for v_option in select o.key as name, o.value from jsonb_each(p_options) o loop
@@ -732,13 +744,14 @@ as $$
 declare
     v_scope record;
     v_values jsonb;
+    v_stored jsonb;
 begin
     v_scope := app_secrets.scope_of_caller(true);
     if p_business_id is null or p_name is null then
         raise exception 'undo_business_secret needs a business id and a name' using errcode = '22023';
     end if;
     perform app_secrets.checked_values(p_business_id, jsonb_build_object(p_name, null), v_scope.names);
-    perform app_secrets.lock_row(p_business_id);
+    v_stored := app_secrets.lock_row(p_business_id);
     if not app_secrets.owner_exists(p_business_id) then
         raise exception 'no business %', p_business_id using errcode = 'AS003';
     end if;
@@ -747,7 +760,7 @@ begin
     end if;
     v_values := jsonb_build_object(p_name, app_secrets.previous_value(p_business_id, p_name));
     perform set_config('app_secrets.undone', p_name, true);
-    perform app_secrets.write_checked(p_business_id, v_values);
+    perform app_secrets.write_checked(p_business_id, v_values, v_stored);
     perform set_config('app_secrets.undone', '', true);
     perform app_secrets.keep_deadline();
     return (
@@ -1034,74 +1047,6 @@ create or replace trigger cc_app_secrets_end instead of update on public.busines
     for each row execute function app_secrets.status_end();
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- Push: ids, names and versions, never values; a hint to read again, since anyone can listen to it and anyone can forge it.
--- {"business_id": null} after a truncate: everything may have changed. A payload ends at 8,000 bytes: beyond that `versions`
--- is null, and everything of that business may have changed.
-
-create or replace function app_secrets.notify_business(p_business_id uuid, p_versions jsonb) returns void
-    language plpgsql set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_payload text := jsonb_build_object('business_id', p_business_id, 'versions', p_versions);
-begin
-    if octet_length(v_payload) > 7900 then
-        v_payload := jsonb_build_object('business_id', p_business_id, 'versions', null);
-    end if;
-    perform pg_notify('business_secrets_changed', v_payload);
-end $$;
-
-create or replace function app_secrets.notify_inserted() returns trigger
-    language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    perform app_secrets.notify_business(c.business_id, c.versions)
-    from (select n.business_id, jsonb_object_agg(n.name, n.version) as versions from new_versions n group by n.business_id) c;
-    return null;
-end $$;
-
--- A check or an expiry is no new version.
-create or replace function app_secrets.notify_updated() returns trigger
-    language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    perform app_secrets.notify_business(c.business_id, c.versions)
-    from (
-        select n.business_id, jsonb_object_agg(n.name, n.version) as versions
-        from new_versions n
-        join old_versions o on o.business_id = n.business_id and o.name = n.name and o.version <> n.version
-        group by n.business_id) c;
-    return null;
-end $$;
-
-create or replace function app_secrets.notify_deleted() returns trigger
-    language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    perform app_secrets.notify_business(c.business_id, c.versions)
-    from (
-        select o.business_id, jsonb_object_agg(o.name, nextval('app_secrets.versions')) as versions
-        from old_versions o group by o.business_id) c;
-    return null;
-end $$;
-
-create or replace function app_secrets.notify_all() returns trigger
-    language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    perform pg_notify('business_secrets_changed', '{"business_id": null, "versions": null}');
-    return null;
-end $$;
-
-create or replace trigger app_secrets_notify_insert after insert on app_secrets.secret_versions
-    referencing new table as new_versions for each statement execute function app_secrets.notify_inserted();
-create or replace trigger app_secrets_notify_update after update on app_secrets.secret_versions
-    referencing old table as old_versions new table as new_versions
-    for each statement execute function app_secrets.notify_updated();
-create or replace trigger app_secrets_notify_delete after delete on app_secrets.secret_versions
-    referencing old table as old_versions for each statement execute function app_secrets.notify_deleted();
-create or replace trigger zz_app_secrets_notify_all after truncate on public.business_secrets
-    for each statement execute function app_secrets.notify_all();
-
 -- Realtime sends the rows of the table, so references, to those whom RLS lets read them.
 do $$
 begin

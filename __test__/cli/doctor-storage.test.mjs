@@ -15,14 +15,6 @@ breaks(
 breaks('triggers', 'fail', /businesses\.zz_app_secrets_sync is missing/, async function aMissingTrigger(db) {
   await db.query('drop trigger zz_app_secrets_sync on public.businesses')
 })
-breaks(
-  'triggers',
-  'fail',
-  /secret_versions\.app_secrets_notify_update is disabled/,
-  async function aSilentTable(db) {
-    await db.query('alter table app_secrets.secret_versions disable trigger app_secrets_notify_update')
-  },
-)
 
 breaks(
   'plaintext.columns',

@@ -206,7 +206,7 @@ async function break_(db) {
     `select vault.create_secret('', 'business_secrets/' || gen_random_uuid() || '/grok_api_key')`,
   )
   await db.query('alter table public.business_secrets drop constraint grok_api_key_is_reference')
-  await db.query('alter table public.business_secrets disable trigger zz_app_secrets_notify_all')
+  await db.query('alter table public.business_secrets disable trigger zz_app_secrets_reap_all')
   const client = await db.connect('supabase_admin')
   await client.query('set session_replication_role = replica')
   await client.query("update public.businesses set whatsapp_api_key = 'other' where id = $1", [business])

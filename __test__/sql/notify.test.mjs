@@ -95,11 +95,10 @@ onEachMajor('notifications', async (t, major) => {
   await claim('of more names than a payload holds it says that everything may have changed', async () => {
     const id = await addBusiness(db)
     const long = (i) => `a_name_as_long_as_names_may_be_and_then_some_${String(i).padStart(3, '0')}`
-    await db.query(
-      `insert into app_secrets.secret_versions (business_id, name, version, is_set, updated_at, updated_by, transaction_id)
-       select $1, u.name, 1, true, now(), 'test', pg_current_xact_id() from unnest($2::text[]) as u(name)`,
-      [id, Array.from({ length: 200 }, (_, i) => long(i))],
-    )
+    await db.query("select app_secrets.record_changes($1, $2, '{}')", [
+      id,
+      Array.from({ length: 200 }, (_, i) => long(i)),
+    ])
     assert.deepEqual(await heard.next(), [{ business_id: id, versions: null }])
     await db.query('delete from app_secrets.secret_versions where business_id = $1', [id])
   })
@@ -109,12 +108,13 @@ onEachMajor('notifications', async (t, major) => {
     async () => {
       const id = await addBusiness(db)
       const values = Object.fromEntries(sealedNames.map((name) => [name, `value-${'x'.repeat(9000)}`]))
-      await set(db, id, {
+      await db.query("select setval('app_secrets.versions', 1000000000000000)")
+      const all = {
         ...values,
         google_drive_folder_id: `value-${'x'.repeat(9000)}`,
         google_token_expiry: '2026-01-31T12:00:00Z',
-      })
-      await db.query('update app_secrets.secret_versions set version = 1e15 where business_id = $1', [id])
+      }
+      await db.query('select public.set_business_secrets($1, $2)', [id, JSON.stringify(all)], 'app_service')
       const told = await heard.next()
       assert.deepEqual(Object.keys(told.at(-1).versions).sort(), [...names].sort())
       for (const payload of told) {

@@ -116,10 +116,6 @@ pub(crate) fn triggers(applied: &[Applied], catalogue: &Catalogue) -> Vec<(Strin
     ];
     if has(RPC) {
         triggers.extend([
-            (sealed, "zz_app_secrets_notify_all"),
-            ("app_secrets.secret_versions", "app_secrets_notify_insert"),
-            ("app_secrets.secret_versions", "app_secrets_notify_update"),
-            ("app_secrets.secret_versions", "app_secrets_notify_delete"),
             ("public.business_secret_status", "aa_app_secrets_begin"),
             ("public.business_secret_status", "bb_app_secrets_write"),
             ("public.business_secret_status", "cc_app_secrets_end"),

@@ -2600,6 +2600,8 @@ begin
     perform app_secrets.make_function('app_secrets.write_cells(p_business_id uuid, p_values jsonb, p_stored jsonb)', 'returns void', 'security definer',
         format($body$
 declare
+    v_name constant text := jsonb_path_query_first(p_values, '$.keyvalue().key') #>> '{}';
+    v_token constant text := gen_random_uuid()::text;
     v_row public.business_secrets;
     v_stash jsonb;
     v_cells jsonb;
@@ -2607,19 +2609,26 @@ declare
 begin
     -- Values go to the trigger under tokens, past every log and every look at their shape. A cell that is cleared has a token
     -- too, which stands nowhere: it tells below whether the trigger ran.
-    select coalesce(jsonb_object_agg(t.token, t.value) filter (where t.sealed), '{}'),
-        jsonb_object_agg(t.name, case when t.sealed and t.value is not null then t.token else t.value end)
-    into v_stash, v_cells
-    from (
-        select e.name, e.value, e.name = any (%1$L::text[]) as sealed, gen_random_uuid()::text as token
-        from jsonb_each_text(p_values) as e(name, value)) t;
-    perform set_config('app_secrets.pending', v_stash::text, true);
-    if p_stored is not null then
-        v_row := jsonb_populate_record(null::public.business_secrets, p_stored || v_cells);
-        update /* app-secrets */ public.business_secrets s set %2$s where s.business_id = p_business_id;
+    if p_stored is not null and p_values - v_name = '{}' and p_values ->> v_name is not null and v_name = any (%1$L::text[]) then
+        -- One sealed value, as most writes are: nothing but its column.
+        v_stash := jsonb_build_object(v_token, p_values -> v_name);
+        perform set_config('app_secrets.pending', v_stash::text, true);
+        %2$s
     else
-        v_row := jsonb_populate_record(null::public.business_secrets, v_cells);
-        insert /* app-secrets */ into public.business_secrets (business_id, %3$s) values (p_business_id, %4$s);
+        select coalesce(jsonb_object_agg(t.token, t.value) filter (where t.sealed), '{}'),
+            jsonb_object_agg(t.name, case when t.sealed and t.value is not null then t.token else t.value end)
+        into v_stash, v_cells
+        from (
+            select e.name, e.value, e.name = any (%1$L::text[]) as sealed, gen_random_uuid()::text as token
+            from jsonb_each_text(p_values) as e(name, value)) t;
+        perform set_config('app_secrets.pending', v_stash::text, true);
+        if p_stored is not null then
+            v_row := jsonb_populate_record(null::public.business_secrets, p_stored || v_cells);
+            update /* app-secrets */ public.business_secrets s set %3$s where s.business_id = p_business_id;
+        else
+            v_row := jsonb_populate_record(null::public.business_secrets, v_cells);
+            insert /* app-secrets */ into public.business_secrets (business_id, %4$s) values (p_business_id, %5$s);
+        end if;
     end if;
     get diagnostics v_written = row_count;
     -- seal_row() takes what is handed to it. Where it did not run, what a cell held would be gone. Another hand-over may be left
@@ -2631,6 +2640,11 @@ begin
     perform set_config('app_secrets.pending', '', true);
 end$body$,
             array(select c.name from app_secrets.catalogue c where c.sealed and c.in_place <> 'pending' and c.retired_at is null order by c.position),
+            coalesce((
+                select 'case v_name' || string_agg(format(
+                    E'\n        when %L then update /* app-secrets */ public.business_secrets s set %I = v_token where s.business_id = p_business_id;',
+                    c.name, c.name), '' order by c.position) || E'\n        end case;'
+                from app_secrets.catalogue c where c.sealed and c.in_place <> 'pending' and c.retired_at is null), 'null;'),
             (select string_agg(format('%I = v_row.%I', c.name, c.name), ', ' order by c.position) from app_secrets.catalogue c where c.retired_at is null),
             (select string_agg(format('%I', c.name), ', ' order by c.position) from app_secrets.catalogue c where c.retired_at is null),
             (select string_agg(format('v_row.%I', c.name), ', ' order by c.position) from app_secrets.catalogue c where c.retired_at is null)));

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use app_secrets::admin::{Admin, Control, Event, MigrateOptions, Next, Stopper};
+use app_secrets::admin::{Admin, Control, DropOptions, Event, MigrateOptions, Next, Stopper, Unit};
 use app_secrets::{Code, Config, Options};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 use support::proxy::Proxy;
@@ -124,6 +124,31 @@ async fn the_caller_is_told_what_happens_in_order() {
     assert!(batches.iter().all(|batch| batch.total == BUSINESSES && batch.per_second > 0.0));
     assert_eq!(batches.last().unwrap().done, BUSINESSES);
     is_proved(&database.admin()).await;
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn a_change_of_the_root_key_tells_how_many_values_are_wrapped() {
+    let database = Database::new().await;
+    let admin = database.admin();
+    admin.migrate(&MigrateOptions::default(), &Control::silent()).await.unwrap();
+    let proof = admin.verify(2, &Control::silent()).await.unwrap().unwrap();
+    let confirmation = admin.confirmation().await.unwrap().word;
+    let options = DropOptions { confirmation, also: vec!["*".into()], lock_wait: Duration::from_secs(20) };
+    admin.drop_legacy(&proof, &options, &Control::silent()).await.unwrap();
+
+    let file = std::env::temp_dir().join(format!("app-secrets-{}.key", std::process::id()));
+    let (control, _stopper, heard) = listening();
+    let state = admin.rekey_begin(&file, false, Duration::from_secs(20), &control).await.unwrap();
+    // And Vault's canary.
+    assert_eq!(state.wrapped, BUSINESSES * 3 + 1);
+    let last = heard.lock().unwrap().iter().rev().find_map(|event| match event {
+        Event::Batch(progress) => Some((progress.unit, progress.done, progress.total, progress.secrets)),
+        _ => None,
+    });
+    assert_eq!(last, Some((Unit::Value, state.wrapped, state.wrapped, state.wrapped)));
+    admin.rekey_abort().await.unwrap();
+    std::fs::remove_file(file).unwrap();
     database.drop().await;
 }
 

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::apply::MigrateOptions;
-use super::event::{Control, Event, Progress};
+use super::event::{Control, Event, Progress, Unit};
 use super::session::{Interrupted, Session, StepOptions, no_session};
 use super::sweep::broken;
 use crate::error::Error;
@@ -33,7 +33,7 @@ pub(crate) async fn run(
 ) -> Result<(), Interrupted> {
     let catalogue = catalogue::read(session.connection()).await?.unwrap_or_default();
     let totals = backfill::totals(session.connection(), &catalogue, direction).await?;
-    let mut pace = Pace::new(totals.done, totals.total);
+    let mut pace = Pace::new(Unit::Business, totals.done, totals.total);
     let step_options = StepOptions {
         what: match direction {
             Direction::Fill => "the backfill",
@@ -251,6 +251,7 @@ impl Size {
 /// Counts and extrapolates.
 #[derive(Clone, Copy)]
 pub(crate) struct Pace {
+    unit: Unit,
     started: Instant,
     before: i64,
     done: i64,
@@ -258,17 +259,19 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    pub(crate) fn new(done: i64, total: i64) -> Self {
-        Self { started: Instant::now(), before: done, done, total }
+    pub(crate) fn new(unit: Unit, done: i64, total: i64) -> Self {
+        Self { unit, started: Instant::now(), before: done, done, total }
     }
 
+    /// After a batch of so many; `secrets` are those of this run until now.
     #[allow(clippy::cast_precision_loss, reason = "a rate, far below 2^52")]
-    pub(crate) fn note(&mut self, businesses: i32, secrets: i64) -> Progress {
-        self.done = (self.done + i64::from(businesses)).min(self.total);
+    pub(crate) fn note(&mut self, batch: i32, secrets: i64) -> Progress {
+        self.done = (self.done + i64::from(batch)).min(self.total);
         let seconds = self.started.elapsed().as_secs_f64().max(0.001);
         let pace = (self.done - self.before) as f64 / seconds;
         let left = (pace > 0.0).then(|| Duration::from_secs_f64((self.total - self.done) as f64 / pace));
-        Progress { done: self.done, total: self.total, secrets, per_second: secrets as f64 / seconds, left }
+        let per_second = secrets as f64 / seconds;
+        Progress { unit: self.unit, done: self.done, total: self.total, secrets, per_second, left }
     }
 }
 
@@ -293,7 +296,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_time_left_follows_from_the_pace_of_this_run() {
-        let mut pace = Pace::new(400, 1000);
+        let mut pace = Pace::new(Unit::Business, 400, 1000);
         tokio::time::advance(Duration::from_secs(10)).await;
         let progress = pace.note(200, 1600);
         assert_eq!((progress.done, progress.total), (600, 1000));

@@ -46,16 +46,27 @@ pub enum Event {
     Warning(String),
 }
 
+/// What progress is counted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Each has any number of secrets.
+    Business,
+    /// A value in Vault; an earlier one, kept for `undo`, is one too.
+    Value,
+}
+
 /// How far a row of batches is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Progress {
-    /// Businesses that have been looked at, in earlier runs too.
+    /// What `done` and `total` count.
+    pub unit: Unit,
+    /// How many have been looked at, in earlier runs too.
     pub done: i64,
-    /// Businesses that there are.
+    /// How many there are.
     pub total: i64,
-    /// Secrets written by this run.
+    /// Secrets written by this run; values, where those are counted.
     pub secrets: i64,
-    /// Secrets a second, of this run.
+    /// Of these a second.
     pub per_second: f64,
     /// What is left at this pace, once there is one.
     pub left: Option<Duration>,

@@ -28,7 +28,7 @@ mod wrapping;
 pub use self::apply::{MigrateOptions, Migrated, Plan, default_sessions};
 pub use self::contract::{Confirmation, DropOptions, DropPlan, Dropped, RolledBack};
 pub use self::emit::{Emitted, missing};
-pub use self::event::{Control, Event, Progress, Stopper};
+pub use self::event::{Control, Event, Progress, Stopper, Unit};
 pub(crate) use self::files::FILL;
 pub use self::files::{FILES, File, RPC};
 pub use self::init::{InitOptions, Proposal, label as label_of};

@@ -9,7 +9,8 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::Admin;
-use super::event::Control;
+use super::backfill::Pace;
+use super::event::{Control, Event, Unit};
 use super::names::require_applied;
 use super::session::{Interrupted, Session, StepOptions};
 use super::wrapping::WrappingKey;
@@ -124,6 +125,8 @@ impl Admin {
         let step_options = StepOptions { what: "the freeze", lock_wait, is_cancelled_by_stop: false };
         session.run(control, step_options, |connection| Box::pin(rekey::freeze(connection))).await?;
         let key = Arc::new(key);
+        let (done, total) = rekey::to_seal_in_all(session.connection()).await?;
+        let mut progress = Pace::new(Unit::Value, done, total);
         for canary in [true, false] {
             let mut after = None;
             loop {
@@ -146,7 +149,9 @@ impl Admin {
                         })
                     })
                     .await?;
-                outcome.sealed += i64::try_from(page.len()).unwrap_or(i64::MAX);
+                let sealed = length(&page);
+                outcome.sealed += i64::from(sealed);
+                control.tell(&Event::Batch(progress.note(sealed, outcome.sealed)));
             }
         }
         let lost = rekey::lost(session.connection()).await?;
@@ -200,7 +205,8 @@ fn known(key: WrappingKey, before: &UnderWay) -> Result<WrappingKey> {
 
 /// Wraps what has no wrap or has changed since, page by page, and reads each wrap back.
 async fn wrap_all(session: &mut Session, key: &WrappingKey, control: &Control) -> Result<(), Interrupted> {
-    let mut after = None;
+    let (done, total) = rekey::to_wrap_in_all(session.connection()).await?;
+    let (mut progress, mut wrapped, mut after) = (Pace::new(Unit::Value, done, total), 0, None);
     loop {
         if control.is_stopped() {
             return Err(Interrupted::Stopped);
@@ -218,14 +224,23 @@ async fn wrap_all(session: &mut Session, key: &WrappingKey, control: &Control) -
         let ids: Vec<Uuid> = page.iter().map(|open| open.vault_id).collect();
         let fingerprints: Vec<Vec<u8>> = page.iter().map(|open| open.fingerprint.clone()).collect();
         rekey::store(connection, &ids, &fingerprints, &wraps).await?;
+        let mut stored = rekey::stored(connection, &ids).await?.into_iter();
         for open in &page {
+            let stored = stored.next().flatten().unwrap_or_default();
             let Some(value) = &open.value else { continue };
-            let stored = rekey::stored(connection, open.vault_id).await?.unwrap_or_default();
             if key.unwrap(open.vault_id, &open.cell, &stored)?.as_str() != value.expose_secret() {
                 return Err(Error::VerificationFailed("a wrap does not hold what was wrapped".into()).into());
             }
         }
+        let batch = length(&page);
+        wrapped += i64::from(batch);
+        control.tell(&Event::Batch(progress.note(batch, wrapped)));
     }
+}
+
+/// Of a page, so at most [`PAGE`].
+fn length<T>(page: &[T]) -> i32 {
+    i32::try_from(page.len()).unwrap_or(PAGE)
 }
 
 fn open(key: &WrappingKey, page: &[Wrapped]) -> Result<Vec<(Uuid, Zeroizing<String>)>> {

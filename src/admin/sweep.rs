@@ -9,7 +9,7 @@ use tokio::task::{JoinError, JoinSet};
 use uuid::Uuid;
 
 use super::backfill::Pace;
-use super::event::{Control, Event};
+use super::event::{Control, Event, Unit};
 use super::session::{Interrupted, no_session};
 use super::{Admin, ColumnProof, Finding};
 use crate::config::Pooler;
@@ -89,7 +89,11 @@ impl Sessions {
             bounds,
             next: AtomicUsize::new(0),
             control: control.clone(),
-            found: Mutex::new(Found { parts: BTreeMap::new(), values: 0, pace: Pace::new(0, businesses) }),
+            found: Mutex::new(Found {
+                parts: BTreeMap::new(),
+                values: 0,
+                pace: Pace::new(Unit::Business, 0, businesses),
+            }),
         });
         let mut others = JoinSet::new();
         for mut other in self.others.drain(..) {
@@ -230,7 +234,11 @@ mod tests {
             bounds: bounds.iter().copied().map(Uuid::from_u128).collect(),
             next: AtomicUsize::new(0),
             control: Control::silent(),
-            found: Mutex::new(Found { parts: BTreeMap::new(), values: 0, pace: Pace::new(0, 0) }),
+            found: Mutex::new(Found {
+                parts: BTreeMap::new(),
+                values: 0,
+                pace: Pace::new(Unit::Business, 0, 0),
+            }),
         }
     }
 

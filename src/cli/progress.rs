@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::escape;
 use super::show::{count, duration, plural};
-use crate::admin::{Event, File, Progress};
+use crate::admin::{Event, File, Progress, Unit};
 
 /// Between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -102,7 +102,10 @@ fn eprint_line(line: &str) {
 }
 
 fn text(progress: &Progress) -> String {
-    let total = plural(progress.total, "business", "businesses");
+    let total = match progress.unit {
+        Unit::Business => plural(progress.total, "business", "businesses"),
+        Unit::Value => plural(progress.total, "value", "values"),
+    };
     format!("{} of {total}{}", count(progress.done), pace(progress))
 }
 
@@ -110,7 +113,11 @@ fn pace(progress: &Progress) -> String {
     let left = progress.left.map_or_else(String::new, |left| format!(", {} left", duration(left)));
     #[expect(clippy::cast_possible_truncation, reason = "far below 2^63, and shown without a fraction")]
     let rate = progress.per_second.round() as i64;
-    format!(", {}/s{left}", plural(rate, "secret", "secrets"))
+    let rate = match progress.unit {
+        Unit::Business => plural(rate, "secret", "secrets"),
+        Unit::Value => plural(rate, "value", "values"),
+    };
+    format!(", {rate}/s{left}")
 }
 
 #[cfg(test)]
@@ -120,6 +127,7 @@ mod tests {
     #[test]
     fn a_line_says_how_far_how_fast_and_how_long() {
         let progress = Progress {
+            unit: Unit::Business,
             done: 25_000,
             total: 100_000,
             secrets: 200_000,
@@ -127,7 +135,7 @@ mod tests {
             left: Some(Duration::from_secs(98)),
         };
         assert_eq!(text(&progress), "25,000 of 100,000 businesses, 6,120 secrets/s, 1 min 38 s left");
-        let last = Progress { done: 0, total: 1, secrets: 1, per_second: 1.0, left: None };
-        assert_eq!(text(&last), "0 of 1 business, 1 secret/s");
+        let last = Progress { unit: Unit::Value, done: 0, total: 1, secrets: 1, per_second: 1.0, left: None };
+        assert_eq!(text(&last), "0 of 1 value, 1 value/s");
     }
 }

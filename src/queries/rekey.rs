@@ -20,7 +20,16 @@ const STORE: &str = "
     select u.vault_id, u.fingerprint, u.wrap
     from unnest($1::uuid[], $2::bytea[], $3::bytea[]) as u(vault_id, fingerprint, wrap)
     on conflict (vault_id) do update set fingerprint = excluded.fingerprint, wrap = excluded.wrap";
-const STORED: &str = "select w.wrap from app_secrets.rekey_wraps w where w.vault_id = $1";
+const STORED: &str = "
+    select w.wrap
+    from unnest($1::uuid[]) with ordinality as u(vault_id, ord)
+    left join app_secrets.rekey_wraps w on w.vault_id = u.vault_id
+    order by u.ord";
+const TO_WRAP_IN_ALL: &str = "
+    select (select pg_catalog.count(*) from app_secrets.rekey_wraps),
+        (select pg_catalog.count(*) from app_secrets.vault_rows r where r.role <> 'former')";
+const TO_SEAL_IN_ALL: &str = "
+    select pg_catalog.count(w.sealed_id), pg_catalog.count(*) from app_secrets.rekey_wraps w where w.wrap is not null";
 const FORGET_GONE: &str = "
     delete from app_secrets.rekey_wraps w
     where not exists (
@@ -113,9 +122,22 @@ pub(crate) async fn store(
     Ok(())
 }
 
-/// A wrap as the database has it.
-pub(crate) async fn stored(connection: &mut PgConnection, id: Uuid) -> Answer<Option<Vec<u8>>> {
-    Ok(connection.fetch_one(sqlx::query(STORED).bind(id)).await?.try_get(0)?)
+/// These wraps as the database has them, in this order.
+pub(crate) async fn stored(connection: &mut PgConnection, ids: &[Uuid]) -> Answer<Vec<Option<Vec<u8>>>> {
+    let rows = connection.fetch_all(sqlx::query(STORED).bind(ids)).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// Values that are wrapped, and values that there are.
+pub(crate) async fn to_wrap_in_all(connection: &mut PgConnection) -> Answer<(i64, i64)> {
+    let row = connection.fetch_one(TO_WRAP_IN_ALL).await?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
+}
+
+/// Values that are sealed anew, and values that are wrapped.
+pub(crate) async fn to_seal_in_all(connection: &mut PgConnection) -> Answer<(i64, i64)> {
+    let row = connection.fetch_one(TO_SEAL_IN_ALL).await?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
 /// Wraps of values that are not there any more.

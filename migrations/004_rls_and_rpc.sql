@@ -368,7 +368,7 @@ begin
     perform app_secrets.make_function('app_secrets.secret_names()', 'returns text[]', 'immutable', format('begin return %L::text[]; end', v_names));
     perform app_secrets.make_function(
         'app_secrets.read_cells(p_business_ids uuid[], p_names text[], p_with_versions boolean, p_scope text[], p_login name, p_minute bigint, out "values" text[], out versions bigint[], out statuses smallint[], out unmarked boolean)',
-        '', 'security definer set plan_cache_mode = force_generic_plan set enable_seqscan = off set row_security = off',
+        '', 'security definer set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off set row_security = off',
         format($body$
 begin
     select /* app-secrets */ array_agg(x.value), array_agg(x.version), array_agg(x.status), bool_or(x.unmarked)

@@ -51,6 +51,18 @@ onEachMajor('access marks', async (t, major) => {
     ])
   })
 
+  await t.test('what forbids scans forbids compilation, which their cost would bring about', async () => {
+    const functions = await db.query(
+      `select p.oid::regproc::text as name, 'jit=off' = any (p.proconfig) as is_interpreted
+       from pg_proc p where 'enable_seqscan=off' = any (p.proconfig) order by 1`,
+    )
+    assert.ok(functions.length >= 3)
+    assert.deepEqual(
+      functions.filter(({ is_interpreted }) => !is_interpreted),
+      [],
+    )
+  })
+
   await t.test(
     'a session that planned its reads while every table was empty scans none of them later',
     async () => {

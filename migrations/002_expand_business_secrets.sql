@@ -1793,7 +1793,8 @@ end $$;
 -- One version and one audit row for each cell that changed, and a notification of them; nothing for those that did not. Planned
 -- once a session: left to itself, PostgreSQL plans it for every number of names anew.
 create or replace function app_secrets.record_changes(p_business_id uuid, p_set text[], p_cleared text[]) returns void
-    language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+    set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
 declare
     v_sub constant text := case when current_setting('request.jwt.claims', true) <> '' then app_secrets.jwt_sub() end;

@@ -65,8 +65,8 @@ export const watching = {
     release()
     await until(() => events.some(({ gemini_api_key }) => gemini_api_key), 'what came meanwhile')
     assert.deepEqual(Object.assign({}, ...events.slice(1)), { claude_api_key: last, gemini_api_key: gemini })
-    // One that is polled may have had its answer under way.
-    assert.ok(events.length <= 3, `${events.length} events of seven writes`)
+    // One that is polled may have had an answer under way, of before the last writes: what came until then, that, and the rest.
+    assert.ok(events.length <= 4, `${events.length} events of seven writes`)
   },
 
   async 'a closed watcher is told nothing more'({ t, client, addBusiness }) {

@@ -6,7 +6,7 @@ import { assertIntact, assertSynced, differences } from '../support/invariants.m
 import { addBusiness, clear, updateLegacy } from '../support/secrets.mjs'
 import { majors, startCluster, TestCluster } from '../support/servers.mjs'
 import { transactionPooler } from '../support/transaction-pooler.mjs'
-import { until, untilBlocked } from '../support/wait.mjs'
+import { until } from '../support/wait.mjs'
 
 onEachMajor('a live database goes all the way, and back', async (t, major) => {
   const db = await freshDatabase(t, major, { migratedTo: 0, legacyData: true })
@@ -144,14 +144,7 @@ test('a business that somebody holds is left for last, and waited for', async (t
   await other.query('begin')
   await other.query('select from public.businesses where id = $1 for update', [id])
   const run = startCli(db, ['migrate'])
-  const [{ pid }] = await until(async () => {
-    const rows = await db.query(
-      `select pid from pg_stat_activity where datname = $1 and application_name = 'app-secrets migrate'`,
-      [db.name],
-    )
-    return rows.length && rows
-  })
-  await untilBlocked(db, pid)
+  await untilMigratorWaits(db)
   const { businesses } = await cliJson(db, ['status'])
   assert.equal(businesses.done, 40)
   await other.query('commit')
@@ -207,7 +200,7 @@ test('what others wrote while it was being dropped is proved too', async (t) => 
   await other.query('begin; set local session_replication_role = replica')
   await other.query("update public.businesses set grok_api_key = 'around the triggers' where id = $1", [id])
   const run = startCli(db, ['migrate', '--drop-legacy', '--yes-drop-plaintext', db.name])
-  await until(() => run.output.stderr.includes('005'))
+  await untilMigratorWaits(db)
   await other.query('commit')
   const { code, stderr } = await run.ended
   assert.equal(code, 4)
@@ -304,4 +297,16 @@ function normalised({ id, ...values }) {
     id,
     ...Object.fromEntries(Object.entries(values).map(([name, value]) => [name, value?.trim() || null])),
   }
+}
+
+/** Waits until a session of `migrate` waits for somebody's lock. */
+function untilMigratorWaits(db) {
+  return until(async () => {
+    const [{ waits }] = await db.query(
+      `select count(*) > 0 as waits from pg_stat_activity
+       where datname = $1 and application_name = 'app-secrets migrate' and wait_event_type = 'Lock'`,
+      [db.name],
+    )
+    return waits
+  }, 'a migrator that waits for a lock')
 }

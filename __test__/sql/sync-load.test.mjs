@@ -7,7 +7,8 @@ import { cluster, freshDatabase, majors, onEachMajor } from '../support/cluster.
 import { assertSynced } from '../support/invariants.mjs'
 import { migration } from '../support/migrations.mjs'
 import { generator, randomSeed } from '../support/random.mjs'
-import { addBusiness } from '../support/secrets.mjs'
+import { addBusiness, clear } from '../support/secrets.mjs'
+import { until } from '../support/wait.mjs'
 import { children, connectWriter, isOldCodesOwn, newCode, oldCode, uniqueKey } from '../support/writers.mjs'
 
 const CLIENTS = 16
@@ -59,6 +60,44 @@ for (const major of majors) {
     })
   }
 }
+
+onEachMajor(
+  'with a key in a unique index new code waits in turns that are too short for a deadlock',
+  async (t, major) => {
+    const db = await freshDatabase(t, major, { migratedTo: 0 })
+    await db.query(children)
+    await db.query(uniqueKey)
+    for (const version of [2, 3, 4]) await db.query(migration(version))
+    const id = await addBusiness(db)
+    const old = await connectWriter(db)
+    await old.query('begin')
+    await old.query('insert into public.orders (business_id) values ($1)', [id])
+    const set = `select public.set_business_secrets('${id}', '{"claude_api_key": "from new code"}')`
+
+    const impatient = await connectWriter(db)
+    await impatient.query("set lock_timeout = '180ms'")
+    const started = performance.now()
+    await assert.rejects(impatient.query(set), { code: '55P03', message: /lock timeout/ })
+    assert.ok(performance.now() - started >= 180)
+    assert.deepEqual((await impatient.query('show lock_timeout')).rows, [{ lock_timeout: '180ms' }])
+
+    const patient = await connectWriter(db)
+    const waits = patient.query(set)
+    const begun = new Set()
+    await until(async () => {
+      const rows = await db.query('select waitstart::text from pg_locks where pid = $1 and not granted', [
+        patient.processID,
+      ])
+      for (const { waitstart } of rows) begun.add(waitstart)
+      return begun.size > 3
+    }, 'several turns')
+    await old.query("update public.businesses set claude_api_key = 'from old code' where id = $1", [id])
+    await old.query('commit')
+    await waits
+    assert.equal((await clear(db, id)).claude_api_key, 'from new code')
+    await assertSynced(db)
+  },
+)
 
 onEachMajor("a deadlock counts as old code's own only where nothing of ours ran in it", async (t, major) => {
   const db = await freshDatabase(t, major)

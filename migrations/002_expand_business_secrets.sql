@@ -2699,48 +2699,45 @@ begin
         format('begin return %L::text[]; end', coalesce(v_names, '{}')));
     perform app_secrets.make_function('app_secrets.owner_exists(p_business_id uuid)', 'returns boolean', 'stable security definer set row_security = off',
         format('begin return exists (select from %s b where b.%I = p_business_id); end', v_owner, v_settings.owner_key));
-    -- `skip locked`, not `nowait`: catching its error would cost a subtransaction.
-    --
-    -- FOR UPDATE may hold a newer version of a row while it still waits for an older one, which the check of a child's foreign
-    -- key holds that wants the newer: a deadlock, seen about once in 40,000 transactions. So new code waits for less than it takes old
-    -- code to look for one, gives up all it has, and waits again. FOR NO KEY UPDATE is in nobody's way there.
+    -- PostgreSQL takes row locks along all versions of a row. With FOR UPDATE a session may hold a newer version while it still waits
+    -- for an older one, which the check of a child's foreign key holds that wants the newer; and SKIP LOCKED waits for a newer
+    -- version, though not for the first. Either way old code ran into a deadlock, about once in 40,000 transactions. So such a lock is
+    -- waited for in turns that end before anybody looks for a deadlock, and between which nothing is held; where nobody
+    -- should wait at all, a turn is as short as it can be. FOR NO KEY UPDATE is in no child's way, and waits as it is.
     perform app_secrets.make_function('app_secrets.lock_owner_row(p_business_id uuid, p_wait boolean)', 'returns boolean',
-        'security definer set row_security = off',
-        format(case v_strength when 'update' then $body$
+        'security definer set row_security = off', format($body$
 declare
     v_timeout constant text := current_setting('lock_timeout');
     -- NULL: without end, as 0 has it.
     v_limit constant timestamptz := clock_timestamp() + nullif(v_timeout::interval, '0');
-    v_turn constant interval := current_setting('deadlock_timeout')::interval / 2;
+    v_turn constant interval := case when p_wait then current_setting('deadlock_timeout')::interval / 2 else '1ms' end;
     v_found boolean;
 begin
-    if not p_wait then
-        perform from %1$s b where b.%2$I = p_business_id for update skip locked;
+    if p_wait and not %4$s then
+        perform from %1$s b where b.%2$I = p_business_id for %3$s;
         return found;
     end if;
     loop
         begin
             perform set_config('lock_timeout',
                 ceil(greatest(extract(epoch from least(v_turn, v_limit - clock_timestamp())) * 1000, 1))::text, true);
-            perform from %1$s b where b.%2$I = p_business_id for update;
+            if p_wait then
+                perform from %1$s b where b.%2$I = p_business_id for %3$s;
+            else
+                perform from %1$s b where b.%2$I = p_business_id for %3$s skip locked;
+            end if;
             v_found := found;
             perform set_config('lock_timeout', v_timeout, true);
             return v_found;
         exception when lock_not_available then
-            if clock_timestamp() >= v_limit then
+            if not p_wait then
+                return false;
+            elsif clock_timestamp() >= v_limit then
                 raise;
             end if;
         end;
     end loop;
-end$body$ else $body$
-begin
-    if p_wait then
-        perform from %1$s b where b.%2$I = p_business_id for no key update;
-    else
-        perform from %1$s b where b.%2$I = p_business_id for no key update skip locked;
-    end if;
-    return found;
-end$body$ end, v_owner, v_settings.owner_key));
+end$body$, v_owner, v_settings.owner_key, v_strength, (v_strength = 'update')::text));
     -- {name: text} of the plaintext columns; NULL where there is no such business.
     perform app_secrets.make_function('app_secrets.read_legacy(p_business_id uuid)', 'returns jsonb', 'stable security definer set row_security = off',
         case when v_on then format('begin return (select /* app-secrets */ jsonb_object(%L::text[], array[%s]) from %s b where b.%I = p_business_id); end',

@@ -1318,6 +1318,9 @@ create table if not exists app_secrets.access_marks (
     marks jsonb not null,
     primary key (business_id, login, day)
 ) with (fillfactor = 50);
+-- For that look: the primary key would take half as long again.
+create index if not exists access_marks_look on app_secrets.access_marks
+    using hash (uuid_hash_extended(business_id, hashtextextended(login::text, (day - '1970-01-01'::date)::bigint)));
 
 -- One holder at a time, for what only one process may do, as spending a refresh token.
 create table if not exists app_secrets.leases (

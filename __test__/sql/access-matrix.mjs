@@ -240,7 +240,7 @@ const functions = {
   'app_secrets.owner_sync_stands()': 'invoker',
   'app_secrets.parse_timestamp(text, text)': 'invoker',
   'app_secrets.previous_value(uuid, text)': 'definer',
-  'app_secrets.read_cells(uuid[], text[], boolean, text[], name, bigint)': 'definer',
+  'app_secrets.read_cells(uuid[], text[], boolean, text[], bigint, bigint)': 'definer',
   'app_secrets.read_legacy(uuid)': 'definer',
   'app_secrets.reap_all()': 'definer',
   'app_secrets.reap_business()': 'definer',

@@ -14,7 +14,8 @@ onEachMajor('access marks', async (t, major) => {
       const ids = names.map(() => id)
       const minute = Date.parse(`${time}Z`) / 60_000
       const { unmarked } = await db.one(
-        "select unmarked from app_secrets.read_cells($1, $2, false, null, 'reader', $3)",
+        `select unmarked
+         from app_secrets.read_cells($1, $2, false, null, hashtextextended('reader', $3::bigint / 1440), $3)`,
         [ids, names, minute],
       )
       await db.query("select app_secrets.mark_reads('reader', $1, $2, $3, $4)", [
@@ -84,12 +85,20 @@ onEachMajor('access marks', async (t, major) => {
            'vault.secrets'::regclass, 'public.business_secrets'::regclass, 'public.businesses'::regclass) order by 1`,
         )
       }
+      const looks = async () => {
+        const row = await fresh.one(
+          "select idx_scan::int from pg_stat_user_indexes where indexrelname = 'access_marks_look'",
+        )
+        return row.idx_scan
+      }
       await read()
       for (let i = 0; i < 20; i++) ids.push(await addBusiness(fresh, { gemini_api_key: `key ${i}` }))
       await read()
       const before = await scans()
+      const looked = await looks()
       for (let i = 0; i < 3; i++) await read()
       assert.deepEqual(await scans(), before)
+      assert.equal((await looks()) - looked, 3 * (ids.length - 1))
       // The control: a scan is counted.
       await fresh.query('select count(*) from app_secrets.access_marks')
       await fresh.query('select pg_stat_force_next_flush()')

@@ -11,7 +11,7 @@ const table = 'public.business_secrets'
 const view = 'public.decrypted_business_secrets'
 const status = 'public.business_secret_status'
 const secretNames = 'public.business_secret_names'
-const readCells = 'app_secrets.read_cells(uuid[], text[], boolean, text[], name, bigint)'
+const readCells = 'app_secrets.read_cells(uuid[], text[], boolean, text[], bigint, bigint)'
 const functions = functionsAt(version)
 const tables = [table, ...Object.keys(privateTables)]
 

@@ -1306,21 +1306,21 @@ create table if not exists app_secrets.audit_log (
     primary key (business_id, id)
 );
 
--- Who read what: one row for each login, business and day, {name: [last minute of the day, UTC; number of minutes with a
--- read]}. Each read of a secret looks whether it is marked already: for that, minute (since 1970) and names say once more what
--- was read in the last of these minutes, since taking that out of the JSON would cost every read more.
+-- Who read what: one row for each login, secret and day, with the last minute that had a read, since 1970, and the number of
+-- such minutes.
 create table if not exists app_secrets.access_marks (
     business_id uuid not null,
     login name not null,
     day date not null,
+    name text not null,
     minute bigint not null,
-    names text[] not null,
-    marks jsonb not null,
-    primary key (business_id, login, day)
-) with (fillfactor = 50);
--- For that look: the primary key would take half as long again.
-create index if not exists access_marks_look on app_secrets.access_marks
-    using hash (uuid_hash_extended(business_id, hashtextextended(login::text, (day - '1970-01-01'::date)::bigint)));
+    minutes bigint not null,
+    primary key (business_id, login, day, name)
+) with (fillfactor = 70);
+-- By which each read looks whether it is marked already: one number is found in two thirds of the time, and many of them in
+-- one go. The function is PostgreSQL's own, as for hash partitions.
+create index if not exists access_marks_look on app_secrets.access_marks (
+    (uuid_hash_extended(business_id, hashtextextended(name, hashtextextended(login::text, (day - '1970-01-01'::date)::bigint)))));
 
 -- One holder at a time, for what only one process may do, as spending a refresh token.
 create table if not exists app_secrets.leases (

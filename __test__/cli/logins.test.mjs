@@ -161,9 +161,9 @@ test('a login that reads ten times as much as usual is named', async (t) => {
   const id = await addBusiness(db)
   assert.match((await cliEnds(0, db, ['access', '--unusual'])).stdout, /No login reads more than ten times/)
   await db.query(
-    `insert into app_secrets.access_marks (business_id, login, day, minute, names, marks)
-     select $1, l.login, (now() at time zone 'UTC')::date - d, 5, '{gemini_api_key}', jsonb_build_object('gemini_api_key', jsonb_build_array(5,
-       case when d = 0 and l.login = 'thief' then 101 else 10 end))
+    `insert into app_secrets.access_marks (business_id, login, day, name, minute, minutes)
+     select $1, l.login, (now() at time zone 'UTC')::date - d, 'gemini_api_key', 5,
+       case when d = 0 and l.login = 'thief' then 101 else 10 end
      from (values ('thief'), ('worker')) l(login) cross join generate_series(0, 5) d`,
     [id],
   )

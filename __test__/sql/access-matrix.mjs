@@ -178,6 +178,7 @@ const functions = {
   'public.release_business_secret(uuid, text, uuid)': 'definer',
   'public.set_business_secrets(uuid, jsonb, jsonb, jsonb)': 'definer',
   'public.undo_business_secret(uuid, text, bigint)': 'definer',
+  'app_secrets.admitted_caller()': 'definer',
   'app_secrets.access_of(uuid, text, timestamp with time zone)': 'invoker',
   'app_secrets.accessible_business_ids()': 'definer',
   'app_secrets.add_secret(text, text, name, boolean, text, boolean)': 'invoker',
@@ -240,7 +241,7 @@ const functions = {
   'app_secrets.owner_sync_stands()': 'invoker',
   'app_secrets.parse_timestamp(text, text)': 'invoker',
   'app_secrets.previous_value(uuid, text)': 'definer',
-  'app_secrets.read_cells(uuid[], text[], boolean, text[], bigint, bigint)': 'definer',
+  'app_secrets.read_cells(uuid[], text[], boolean, name, bigint, bigint)': 'definer',
   'app_secrets.read_legacy(uuid)': 'definer',
   'app_secrets.reap_all()': 'definer',
   'app_secrets.reap_business()': 'definer',
@@ -308,7 +309,7 @@ export const functionsAt = (version) => (version < 5 ? functions : { ...function
 
 /** The private tables, each with a column that an UPDATE can name. */
 export const privateTables = {
-  'app_secrets.access_marks': 'marks',
+  'app_secrets.access_marks': 'minutes',
   'app_secrets.audit_log': 'actor',
   'app_secrets.backfill_progress': 'last_id',
   'app_secrets.catalogue': 'retired_at',

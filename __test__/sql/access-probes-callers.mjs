@@ -42,10 +42,12 @@ export const probes = {
     const rows = await as(
       client,
       'login',
-      `select value, status from public.get_business_secrets_batch(array['${A}', '${A}', '${A}']::uuid[], '{gemini_api_key,google_refresh_token,nothing}')`,
+      `select value, status from public.get_business_secrets_batch(
+         array_fill('${A}'::uuid, array[4]), '{gemini_api_key,google_refresh_token,grok_api_key,nothing}')`,
     )
     assert.deepEqual(rows, [
       { value: 'plain-A-gemini', status: 'ok' },
+      { value: null, status: 'permission_denied' },
       { value: null, status: 'permission_denied' },
       { value: null, status: 'unknown_secret' },
     ])

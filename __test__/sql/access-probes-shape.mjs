@@ -23,7 +23,7 @@ export const probes = {
         await client.query(
           `insert into app_secrets.backfill_progress (phase) values ('fill') on conflict do nothing;
            insert into app_secrets.dropped_objects (kind, object) values ('index', 'an_index');
-           insert into app_secrets.access_marks values (gen_random_uuid(), 'login', now(), 0, '{}', '{}');
+           insert into app_secrets.access_marks values (gen_random_uuid(), 'login', now(), 'name', 0, 1);
            insert into app_secrets.rekey (id, proof) values (gen_random_uuid(), '');
            insert into app_secrets.rekey_wraps (vault_id, fingerprint) values (gen_random_uuid(), '');
            insert into app_secrets.verifications (mismatched, dangling, undecryptable, unsealed, orphans, proven)

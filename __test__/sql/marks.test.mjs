@@ -52,6 +52,33 @@ onEachMajor('access marks', async (t, major) => {
     ])
   })
 
+  for (const count of [1, 31, 32, 100]) {
+    await t.test(`of ${count} secrets that are read at once, none lacks its mark`, async () => {
+      const ids = []
+      for (let i = 0; i < count; i++) {
+        ids.push(await addBusiness(db, { gemini_api_key: 'one', grok_api_key: i % 2 ? 'two' : null }))
+      }
+      const client = await db.connect('app_service')
+      const read = async (name) => {
+        await client.query('select from public.get_business_secrets_columns($1, $2)', [
+          ids,
+          ids.map(() => name),
+        ])
+        const rows = await db.query(
+          `select business_id as id from app_secrets.access_marks
+           where business_id = any ($1::uuid[]) and name = $2 and login = 'app_service' and minutes between 1 and 2 order by 1`,
+          [ids, name],
+        )
+        return rows.map(({ id }) => id)
+      }
+      assert.deepEqual(await read('gemini_api_key'), ids.toSorted())
+      assert.deepEqual(await read('grok_api_key'), ids.filter((_, i) => i % 2).toSorted())
+      // One mark of them all is missing.
+      await db.query('delete from app_secrets.access_marks where business_id = $1', [ids.at(-1)])
+      assert.deepEqual(await read('gemini_api_key'), ids.toSorted())
+    })
+  }
+
   await t.test('what forbids scans forbids compilation, which their cost would bring about', async () => {
     const functions = await db.query(
       `select p.oid::regproc::text as name, 'jit=off' = any (p.proconfig) as is_interpreted
@@ -81,7 +108,7 @@ onEachMajor('access marks', async (t, major) => {
         await service.query('select')
         return fresh.query(
           `select relid::regclass::text as table, seq_scan from pg_stat_user_tables
-         where relid in ('app_secrets.access_marks'::regclass, 'app_secrets.secret_versions'::regclass,
+         where relid in ('app_secrets.access_marks'::regclass, 'app_secrets.scopes'::regclass, 'app_secrets.secret_versions'::regclass,
            'vault.secrets'::regclass, 'public.business_secrets'::regclass, 'public.businesses'::regclass) order by 1`,
         )
       }
@@ -99,10 +126,15 @@ onEachMajor('access marks', async (t, major) => {
       for (let i = 0; i < 3; i++) await read()
       assert.deepEqual(await scans(), before)
       assert.equal((await looks()) - looked, 3 * (ids.length - 1))
+      for (let i = 0; i < 20; i++) ids.push(await addBusiness(fresh, { gemini_api_key: `more ${i}` }))
+      await read()
+      const beforeMany = await scans()
+      for (let i = 0; i < 3; i++) await read()
+      assert.deepEqual(await scans(), beforeMany)
       // The control: a scan is counted.
       await fresh.query('select count(*) from app_secrets.access_marks')
       await fresh.query('select pg_stat_force_next_flush()')
-      assert.notDeepEqual(await scans(), before)
+      assert.notDeepEqual(await scans(), beforeMany)
     },
   )
 })

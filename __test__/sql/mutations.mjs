@@ -11,7 +11,7 @@ const table = 'public.business_secrets'
 const view = 'public.decrypted_business_secrets'
 const status = 'public.business_secret_status'
 const secretNames = 'public.business_secret_names'
-const readCells = 'app_secrets.read_cells(uuid[], text[], boolean, text[], bigint, bigint)'
+const readCells = 'app_secrets.read_cells(uuid[], text[], boolean, name, bigint, bigint)'
 const functions = functionsAt(version)
 const tables = [table, ...Object.keys(privateTables)]
 
@@ -361,26 +361,26 @@ const onBodies = [
     [
       'app_secrets.scope_of_caller(boolean)',
       'takes every name for all of them',
-      "elsif '*' = any (names) then",
-      'elsif true then',
+      "'*' = any (names)",
+      'true',
       'a login reads and writes the names of its scope and no others',
     ],
     [
-      'app_secrets.scope_of_caller(boolean)',
+      'app_secrets.admitted_caller()',
       'leaves it to grants who may call',
-      "not pg_has_role(caller, 'app_secrets_service', 'member')",
+      "not pg_has_role(v_caller, 'app_secrets_service', 'member')",
       'false',
       'what a restore has granted opens nothing',
     ],
     [
-      'app_secrets.scope_of_caller(boolean)',
+      'app_secrets.admitted_caller()',
       'does not notice a restore',
       'if has_function_privilege(',
       'if false and has_function_privilege(',
       'functions that are open to anon serve nobody',
     ],
     [
-      'app_secrets.scope_of_caller(boolean)',
+      'app_secrets.admitted_caller()',
       "lets the caller's types in",
       'pg_my_temp_schema() <> 0',
       'false',
@@ -410,9 +410,23 @@ const onBodies = [
     [
       readCells,
       'reads outside the scope',
-      'and (p_scope is null or r.name = any (p_scope))',
+      'and (c.names is null or r.name = any (c.names))',
       '',
       'a login reads and writes the names of its scope and no others',
+    ],
+    [
+      readCells,
+      'takes what may be written for what may be read',
+      ' and g.may_read',
+      '',
+      'a login reads and writes the names of its scope and no others',
+    ],
+    [
+      readCells,
+      "reads with anybody's scope",
+      'g.login = p_caller and ',
+      '',
+      'a login without a scope reads and writes nothing',
     ],
   ].map(([signature, name, from, to, caughtBy]) => ({
     guard: `body of ${signature.split('.')[1].split('(')[0]}`,

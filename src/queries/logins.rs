@@ -30,7 +30,7 @@ const LOGINS: &str = "
         union
         select s.login from app_secrets.scopes s
     ), read as (
-        select a.login, pg_catalog.max(a.day) as day
+        select a.login, pg_catalog.max(a.minute) * 60000 as at
         from app_secrets.access_marks a
         group by a.login
     )
@@ -41,10 +41,7 @@ const LOGINS: &str = "
         coalesce((select pg_catalog.array_agg(s.name order by c.position nulls first, s.name)
             from app_secrets.scopes s left join app_secrets.catalogue c on c.name = s.name
             where s.login = k.login and s.may_write), '{}'),
-        (select (extract(epoch from pg_catalog.max((e.day + pg_catalog.make_interval(mins => (m.value ->> 0)::integer))
-                at time zone 'UTC')) * 1000)::bigint
-            from app_secrets.access_marks e cross join lateral pg_catalog.jsonb_each(e.marks) m
-            where e.login = k.login and e.day = d.day),
+        d.at,
         (select pg_catalog.count(*) from pg_catalog.pg_stat_activity a where a.usesysid = r.oid)
     from known k
     left join pg_catalog.pg_roles r on r.rolname = k.login

@@ -414,7 +414,7 @@ begin
         '', 'security definer set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off set row_security = off',
         format($body$
 begin
-    if cardinality(p_names) < 32 then
+    if cardinality(p_names) < 8 then
         select /* app-secrets */ array_agg(x.value), array_agg(x.version), array_agg(x.status), bool_or(
             x.key is not null and not exists (
                 select from app_secrets.access_marks a where %1$s = x.key and a.minute = p_minute offset 0))

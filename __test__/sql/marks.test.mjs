@@ -52,7 +52,7 @@ onEachMajor('access marks', async (t, major) => {
     ])
   })
 
-  for (const count of [1, 31, 32, 100]) {
+  for (const count of [1, 7, 8, 100]) {
     await t.test(`of ${count} secrets that are read at once, none lacks its mark`, async () => {
       const ids = []
       for (let i = 0; i < count; i++) {
@@ -119,7 +119,7 @@ onEachMajor('access marks', async (t, major) => {
         return row.idx_scan
       }
       await read()
-      for (let i = 0; i < 20; i++) ids.push(await addBusiness(fresh, { gemini_api_key: `key ${i}` }))
+      for (let i = 0; i < 5; i++) ids.push(await addBusiness(fresh, { gemini_api_key: `key ${i}` }))
       await read()
       const before = await scans()
       const looked = await looks()

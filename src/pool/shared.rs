@@ -95,12 +95,10 @@ impl Shared {
         for (key, slot) in slots {
             if let Err(error) = state.admit() {
                 refused.push((slot, error));
-            } else if state.in_flight.join_slot(&key, &slot) {
-                joined += 1;
-            } else {
-                let read = InFlightRead::for_slot(key, slot);
-                state.in_flight.insert(Arc::clone(&read));
+            } else if let Some(read) = state.in_flight.join_or_begin(key, slot) {
                 state.queue.push_read(read);
+            } else {
+                joined += 1;
             }
         }
         drop(state);

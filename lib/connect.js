@@ -4,7 +4,6 @@ const args = require('./arguments.js')
 const { internals } = require('./client.js')
 const { SecretsError } = require('./errors.js')
 const { loggerOf, observeStats, observeWithLogger } = require('./logger.js')
-const { PostgrestTransport } = require('./postgrest.js')
 
 const isElectron = Object.hasOwn(process.versions, 'electron')
 
@@ -69,6 +68,8 @@ function connectNow(argument) {
 }
 
 function postgrest(options, logger) {
+  // Loaded where it is used: a service needs none of it, and has its first secret sooner.
+  const { PostgrestTransport } = require('./postgrest.js')
   only(options, forPostgrest, 'with supabaseUrl')
   const { accessToken } = options
   if (!args.isAbsent(accessToken) && typeof accessToken !== 'string' && typeof accessToken !== 'function') {

@@ -15,7 +15,7 @@ export declare class NativeClient {
   cachedReader(): unknown | null
   /**
    * Begins the reads of one turn: `ids` are `count` ids in a row, `names` the numbers of as many names. What is
-   * answered together is told to `settle(token, count, values)`, after `slots` has got the places of the values; the
+   * answered together is told to `settle(token, ...values)`, after `slots` has got the places of the values; the
    * highest bit marks a value that is an error, `CODE message`. False, where one is no id or no name: nothing is begun.
    */
   read(token: number, ids: unknown, names: unknown, count: number): boolean

@@ -31,7 +31,7 @@ function executor(resolve, reject) {
 class Batch {
   /** What the addon needs to answer: `NativeClient.read` tells what belongs where. */
   slots = slots
-  settle = (token, count, values) => this.#settle(token, count, values)
+  settle = (token, ...values) => this.#settle(token, values)
 
   #read
   #alone
@@ -95,15 +95,15 @@ class Batch {
     }
   }
 
-  #settle(token, count, values) {
+  #settle(token, values) {
     const turn = this.#underWay.get(token)
     const { settlers } = turn
-    for (let at = 0; at < count; at++) {
+    for (let at = 0; at < values.length; at++) {
       const slot = slots[at]
       if (slot < FAILED) settlers[2 * slot](values[at])
       else settlers[2 * (slot - FAILED) + 1](errorOf(values[at]))
     }
-    turn.left -= count
+    turn.left -= values.length
     if (turn.left === 0) this.#underWay.delete(token)
   }
 }

@@ -29,7 +29,7 @@ const FAILED: u32 = 1 << 31;
 pub(super) struct Reader {
     client: Client,
     sink: Arc<Sink>,
-    /// `settle(token, count, values)` of lib/batch.js. Kept alive only while slots are pending, so that a client nobody
+    /// `settle(token, ...values)` of lib/batch.js. Kept alive only while slots are pending, so that a client nobody
     /// uses any more is collected.
     settle: Reference,
     /// The `Uint32Array` that `settle` finds the slots in.
@@ -147,12 +147,13 @@ impl Reader {
         count
     }
 
+    /// The token and the values. As arguments: an array of theirs would take a call into the engine for each.
     fn arguments(
         &self,
         env: sys::napi_env,
         token: u32,
         answers: &Answers,
-    ) -> Option<(sys::napi_value, [sys::napi_value; 3])> {
+    ) -> Option<(sys::napi_value, Vec<sys::napi_value>)> {
         let settle = self.settle.get(env)?;
         let slots = self.slots.get(env)?;
         let (slots, length) = js::typed_array::<u32>(env, slots, sys::TypedarrayType::uint32_array)?;
@@ -161,18 +162,21 @@ impl Reader {
         }
         // SAFETY: the array has that many elements, and nothing runs meanwhile that could detach it.
         let slots = unsafe { slice::from_raw_parts_mut(slots, answers.len()) };
-        let values = answers.iter().zip(slots).map(|((slot, answer), place)| match answer {
-            Ok(reading) => {
-                *place = *slot;
-                js::secret(env, reading.value.as_ref())
-            }
-            Err(error) => {
-                *place = *slot | FAILED;
-                js::new_string(env, &format!("{} {error}", error.code().as_str()))
-            }
-        });
-        let values = js::new_array(env, values).ok()?;
-        let count = i64::try_from(answers.len()).ok()?;
-        Some((settle, [js::new_number(env, token.into()).ok()?, js::new_number(env, count).ok()?, values]))
+        let mut arguments = Vec::with_capacity(1 + answers.len());
+        arguments.push(js::new_number(env, token.into()).ok()?);
+        for ((slot, answer), place) in answers.iter().zip(slots) {
+            let value = match answer {
+                Ok(reading) => {
+                    *place = *slot;
+                    js::secret(env, reading.value.as_ref())
+                }
+                Err(error) => {
+                    *place = *slot | FAILED;
+                    js::new_string(env, &format!("{} {error}", error.code().as_str()))
+                }
+            };
+            arguments.push(value.ok()?);
+        }
+        Some((settle, arguments))
     }
 }

@@ -63,7 +63,7 @@ impl NativeClient {
     }
 
     /// Begins the reads of one turn: `ids` are `count` ids in a row, `names` the numbers of as many names. What is
-    /// answered together is told to `settle(token, count, values)`, after `slots` has got the places of the values; the
+    /// answered together is told to `settle(token, ...values)`, after `slots` has got the places of the values; the
     /// highest bit marks a value that is an error, `CODE message`. False, where one is no id or no name: nothing is begun.
     #[napi(catch_unwind)]
     pub fn read(&self, env: &Env, token: u32, ids: Unknown, names: Unknown, count: u32) -> bool {

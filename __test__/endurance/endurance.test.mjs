@@ -36,7 +36,12 @@ async function assertFlat(t, options) {
   const { stdout } = await execute(
     process.execPath,
     // V8's young generation at its largest from the start: growing, it takes up to 32 MB in one step, at any time.
-    ['--expose-gc', '--min-semi-space-size=16', script('memory.mjs'), JSON.stringify({ url, businesses, ...options })],
+    [
+      '--expose-gc',
+      '--min-semi-space-size=16',
+      script('memory.mjs'),
+      JSON.stringify({ url, businesses, ...options }),
+    ],
     { maxBuffer: 1 << 20 },
   )
   const series = JSON.parse(stdout)

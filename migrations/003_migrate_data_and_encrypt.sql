@@ -97,10 +97,27 @@ end$body$, v_settings.owner_key, v_settings.owner_table, v_missing) end);
         format('begin return array(select b.%1$I from %2$s b where p_last is null or b.%1$I > p_last order by b.%1$I limit p_limit); end',
             v_settings.owner_key, v_settings.owner_table));
 
-    -- Locks those businesses that nobody else holds, and gives them: no key of theirs changes meanwhile.
+    -- Locks those businesses that nobody else holds, and gives them: no key of theirs changes meanwhile. SKIP LOCKED may wait for a
+    -- newer version of a row all the same (see lock_owner_row()): then all of them are let go and tried again.
     perform app_secrets.make_function('app_secrets.lock_businesses(p_ids uuid[])', 'returns uuid[]', 'set row_security = off',
-        format('begin return array(select b.%1$I from %2$s b where b.%1$I = any (p_ids) order by b.%1$I for no key update skip locked); end',
-            v_settings.owner_key, v_settings.owner_table));
+        format($body$
+declare
+    v_timeout constant text := current_setting('lock_timeout');
+    v_locked uuid[];
+begin
+    -- The table itself has the caller's time.
+    lock table %2$s in row share mode;
+    loop
+        begin
+            perform set_config('lock_timeout', '1ms', true);
+            v_locked := array(select b.%1$I from %2$s b where b.%1$I = any (p_ids) order by b.%1$I for no key update skip locked);
+            perform set_config('lock_timeout', v_timeout, true);
+            return v_locked;
+        exception when lock_not_available then
+            null;
+        end;
+    end loop;
+end$body$, v_settings.owner_key, v_settings.owner_table));
 
     -- Writes what the sealed cells of these businesses lack; the caller holds their owner rows. All of them in one statement:
     -- values go from the plaintext column to Vault as arguments, past every sort and store of the executor, and the row

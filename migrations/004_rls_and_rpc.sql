@@ -339,7 +339,7 @@ create policy business_secrets_service on public.business_secrets for all to ser
 
 -- The read itself, made from the catalogue. Statuses: 0 ok, 1 not set, 2 undecryptable, 3 unknown secret, 4 no such
 -- business, 5 outside the scope of p_caller (NULL: everything is within), which is looked up in the same statement, since one of
--- its own would take as long again as a read of ten secrets. Values and versions come from one snapshot. `unmarked`
+-- its own would take as long as two secrets more. Values and versions come from one snapshot. `unmarked`
 -- tells whether something was read that has no mark in p_minute yet, which for a secret that is asked for twice it may say without need;
 -- p_marks is the hash of who reads and the day, as in the index of access_marks, or NULL where nobody leaves marks.
 --

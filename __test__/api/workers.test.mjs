@@ -35,6 +35,33 @@ async function prepared(t) {
   return { db, id, env: { APP_SECRETS_URL: db.service } }
 }
 
+test('thousands of gets of one turn are answered each with its own, on a small stack too', async (t) => {
+  const { id, env } = await prepared(t)
+  const body = `
+    const { randomUUID } = require('node:crypto')
+    const ids = Array.from({ length: 9_000 }, (_, i) => (i % 3_000 === 7 ? workerData.id : randomUUID()))
+    addon.connect().then(async (client) => {
+      const ends = await Promise.allSettled(ids.map((id) => client.get(id, 'grok_api_key')))
+      await client.close()
+      parentPort.postMessage({
+        values: ends.flatMap(({ value }, i) => (value === undefined ? [] : [[i, value]])),
+        others: ends.filter(({ reason }, i) => reason?.message.includes(ids[i])).length,
+      })
+    })`
+  const worker = new Worker(preamble + body, {
+    eval: true,
+    env,
+    workerData: { id },
+    resourceLimits: { stackSizeMb: 0.5 },
+  })
+  const { values, others } = await result(worker)
+  assert.deepEqual(
+    values,
+    [7, 3_007, 6_007].map((i) => [i, 'a value']),
+  )
+  assert.equal(others, 8_997)
+})
+
 test('a worker reads through the module and through a client of its own, and ends by itself', async (t) => {
   const { db, id, env } = await prepared(t)
   const worker = start(

@@ -16,11 +16,16 @@ use super::outbox::{Message, Outbox};
 use super::runtime;
 use super::thread::Thread;
 use crate::client::Client;
+use crate::error::Result;
 use crate::name::SecretName;
-use crate::pool::bulk::{Answers, Bulk, BulkSink};
+use crate::pool::bulk::{Bulk, BulkSink};
+use crate::secret::Reading;
 
 /// The characters of an id.
 const ID: usize = 36;
+
+/// The most values of one call of `settle`: they lie on the thread's stack, which in a worker may be small.
+const MOST_ARGUMENTS: usize = 1024;
 
 /// Marks a slot whose value is `CODE message`, why it failed.
 const FAILED: u32 = 1 << 31;
@@ -129,22 +134,23 @@ impl Reader {
         if answers.is_empty() {
             return 0;
         }
-        let count = answers.len();
-        let call = {
-            let mut reader = reader.borrow_mut();
-            let call = reader.arguments(env, bulk.token, &answers);
-            reader.pending = reader.pending.saturating_sub(count);
-            if reader.pending == 0 {
-                reader.settle.let_go(env);
-                reader.slots.let_go(env);
+        for answers in answers.chunks(MOST_ARGUMENTS) {
+            let call = {
+                let mut reader = reader.borrow_mut();
+                let call = reader.arguments(env, bulk.token, answers);
+                reader.pending = reader.pending.saturating_sub(answers.len());
+                if reader.pending == 0 {
+                    reader.settle.let_go(env);
+                    reader.slots.let_go(env);
+                }
+                call
+            };
+            // Not borrowed here: what is settled may read again.
+            if let Some((settle, arguments)) = call {
+                js::call(env, settle, &arguments);
             }
-            call
-        };
-        // Not borrowed here: what is settled may read again.
-        if let Some((settle, arguments)) = call {
-            js::call(env, settle, &arguments);
         }
-        count
+        answers.len()
     }
 
     /// The token and the values. As arguments: an array of theirs would take a call into the engine for each.
@@ -152,7 +158,7 @@ impl Reader {
         &self,
         env: sys::napi_env,
         token: u32,
-        answers: &Answers,
+        answers: &[(u32, Result<Reading>)],
     ) -> Option<(sys::napi_value, Vec<sys::napi_value>)> {
         let settle = self.settle.get(env)?;
         let slots = self.slots.get(env)?;

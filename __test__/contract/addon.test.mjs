@@ -19,6 +19,7 @@ for (const [name, major, options] of [
       other: await openClient(t, db, options),
       missing: randomUUID(),
       refused: [],
+      resyncs: 'first',
       addBusiness: () => addBusiness(db),
       breakSecret: (id, name) => breakCipher(db, id, name),
     }

@@ -6,6 +6,7 @@
 //   missing                       an id that does not
 //   breakSecret(id, name)         makes a value undecryptable
 //   removeBusiness(id)
+//   resyncs                       which watchers begin with a resync: the 'first' of a client, 'every' one, or 'none'
 //   refused                       operations that this login may not do: they reject with PERMISSION_DENIED
 
 import { test } from 'node:test'

@@ -13,6 +13,7 @@ contract('the fake', () => {
     other: client.another(),
     missing: randomUUID(),
     refused: [],
+    resyncs: 'none',
     async addBusiness() {
       const id = randomUUID()
       client.addBusiness(id)

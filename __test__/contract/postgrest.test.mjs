@@ -24,6 +24,7 @@ async function harness(t, { user }) {
     client,
     other,
     missing: randomUUID(),
+    resyncs: 'every',
     addBusiness: () => addBusiness(db, { owner_id: owner }),
     breakSecret: (id, name) => breakCipher(db, id, name),
   }

@@ -3,18 +3,35 @@
 import assert from 'node:assert/strict'
 import { until } from '../support/wait.mjs'
 
-/** A watcher and what it was told, once it hears. */
-async function watch(client, filter) {
+/**
+ * A watcher and what it was told, once it hears. What changes before its callback was told of the resync that it may begin with
+ * is part of that, and told no more.
+ */
+async function watch({ client, resyncs }, filter, callback = () => {}) {
+  const isFirst = client.stats().listener.state !== 'listening'
+  const beginsWithResync = resyncs === 'every' || (resyncs === 'first' && isFirst)
   const events = []
-  const watcher = client.watch(filter, (event) => void events.push(event))
-  await until(() => client.stats().listener.state === 'listening', 'a listener')
+  const watcher = client.watch(filter, (event) => {
+    events.push(event)
+    return callback(event)
+  })
+  await until(
+    () => client.stats().listener.state === 'listening' && (!beginsWithResync || events.length > 0),
+    'a listener',
+  )
   return { watcher, events, changes: () => events.filter(({ kind }) => kind === 'changed') }
 }
 
 export const watching = {
-  async 'a watcher is told what its filter names, whoever changes it'({ t, client, other, addBusiness }) {
+  async 'a watcher is told what its filter names, whoever changes it'({
+    t,
+    client,
+    other,
+    addBusiness,
+    resyncs,
+  }) {
     const [id, second] = [await addBusiness(), await addBusiness()]
-    const mine = await watch(client, { businessId: id.toUpperCase(), names: ['grok_api_key'] })
+    const mine = await watch({ client, resyncs }, { businessId: id.toUpperCase(), names: ['grok_api_key'] })
     t.after(() => mine.watcher.close())
     await other.set(second, 'grok_api_key', 'x')
     await other.set(id, 'claude_api_key', 'x')
@@ -25,39 +42,37 @@ export const watching = {
     ])
   },
 
-  async 'a callback that reads gets what is new'({ t, client, other, addBusiness }) {
+  async 'a callback that reads gets what is new'({ t, client, other, addBusiness, resyncs }) {
     const id = await addBusiness()
     const read = []
-    const watcher = client.watch({ businessId: id }, async ({ kind }) => {
+    const { watcher } = await watch({ client, resyncs }, { businessId: id }, async ({ kind }) => {
       if (kind === 'changed') read.push(await client.get(id, 'grok_api_key'))
     })
     t.after(() => watcher.close())
-    await until(() => client.stats().listener.state === 'listening', 'a listener')
     for (const value of ['one', 'two', 'three']) {
       await other.set(id, 'grok_api_key', value)
       await until(() => read.at(-1) === value, value)
     }
   },
 
-  async 'a slow callback finds what happened meanwhile in one event'({ t, client, addBusiness }) {
+  async 'a slow callback finds what happened meanwhile in one event'({ t, client, addBusiness, resyncs }) {
     const id = await addBusiness()
     const events = []
     let release
     const first = new Promise((resolve) => {
       release = resolve
     })
-    const watcher = client.watch({ businessId: id }, ({ kind, versions }) => {
+    const { watcher } = await watch({ client, resyncs }, { businessId: id }, ({ kind, versions }) => {
       if (kind !== 'changed') return
       events.push(versions)
       return events.length === 1 ? first : undefined
     })
     t.after(() => watcher.close())
-    await until(() => client.stats().listener.state === 'listening', 'a listener')
     await client.set(id, 'grok_api_key', 'first')
     await until(() => events.length === 1, 'the first event')
     let last
     for (let i = 0; i < 5; i++) last = await client.set(id, 'claude_api_key', `${i}`)
-    const witness = await watch(client, { businessId: id, names: ['gemini_api_key'] })
+    const witness = await watch({ client, resyncs }, { businessId: id, names: ['gemini_api_key'] })
     t.after(() => witness.watcher.close())
     const gemini = await client.set(id, 'gemini_api_key', 'last')
     await until(() => witness.changes().length === 1, 'the witness')
@@ -69,9 +84,12 @@ export const watching = {
     assert.ok(events.length <= 4, `${events.length} events of seven writes`)
   },
 
-  async 'a closed watcher is told nothing more'({ t, client, addBusiness }) {
+  async 'a closed watcher is told nothing more'({ t, client, addBusiness, resyncs }) {
     const id = await addBusiness()
-    const [one, two] = [await watch(client, { businessId: id }), await watch(client, { businessId: id })]
+    const [one, two] = [
+      await watch({ client, resyncs }, { businessId: id }),
+      await watch({ client, resyncs }, { businessId: id }),
+    ]
     t.after(() => two.watcher.close())
     one.watcher.close()
     one.watcher.close()

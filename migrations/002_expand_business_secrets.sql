@@ -1317,9 +1317,9 @@ create table if not exists app_secrets.access_marks (
     minutes bigint not null,
     primary key (business_id, login, day, name)
 ) with (fillfactor = 70);
--- By which each read looks whether it is marked already: one number is found in two thirds of the time, and many of them in
--- one go. The function is PostgreSQL's own, as for hash partitions.
-create index if not exists access_marks_look on app_secrets.access_marks (
+-- Each read looks up its mark by this hash: one number is found sooner than the columns of the primary key, and those of a whole
+-- statement are found in one scan. The functions are those by which PostgreSQL makes hash partitions.
+create index if not exists access_marks_hash on app_secrets.access_marks (
     (uuid_hash_extended(business_id, hashtextextended(name, hashtextextended(login::text, (day - '1970-01-01'::date)::bigint)))));
 
 -- One holder at a time, for what only one process may do, as spending a refresh token.

@@ -114,7 +114,7 @@ onEachMajor('access marks', async (t, major) => {
       }
       const looks = async () => {
         const row = await fresh.one(
-          "select idx_scan::int from pg_stat_user_indexes where indexrelname = 'access_marks_look'",
+          "select idx_scan::int from pg_stat_user_indexes where indexrelname = 'access_marks_hash'",
         )
         return row.idx_scan
       }

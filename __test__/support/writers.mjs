@@ -91,8 +91,8 @@ export async function oldCode(random, client, ids) {
 
 /**
  * Whether a deadlock is one that old code has without us: PostgreSQL lets `select … for update` of a row that others update hold
- * one version of it and wait for the next, which meets the check of a child's foreign key about once in 100,000 transactions of this
- * mix. Neither statement runs anything of ours, and the server's log names those of the whole cycle.
+ * one version of it and wait for the next, which meets the check of a child's foreign key once in 30,000 to 150,000 transactions of
+ * this mix. Neither statement runs anything of ours, and the server's log names those of the whole cycle.
  */
 export function isOldCodesOwn(error, logFile) {
   if (error.code !== '40P01' || !logFile) return false

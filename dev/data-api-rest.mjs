@@ -160,7 +160,7 @@ async function run({ pool, isOpen, counters }, request, { statement, readOnly },
       )
       return row
     } catch (error) {
-      broken = client.ended ? error : undefined
+      broken = endsSession(error) ? error : undefined
       if (error.code !== '40001' || !isOpen()) throw error
       counters.repeated++
     } finally {
@@ -168,6 +168,14 @@ async function run({ pool, isOpen, counters }, request, { statement, readOnly },
     }
   }
 }
+
+/** Whether the pool must not hand out the session again: its connection broke, or the server is ending it (57P…). */
+function endsSession(error) {
+  if (error instanceof ApiError) return false
+  return !isSqlState(error.code) || error.code.startsWith('57P')
+}
+
+const isSqlState = (code) => /^[0-9A-Z]{5}$/.test(code ?? '')
 
 function respond({ method, prefer, accept, plan, row }) {
   const status = Number(
@@ -191,7 +199,7 @@ function respond({ method, prefer, accept, plan, row }) {
 /** An error of the database, with the status that PostgREST gives it. */
 export function toAnswer(error, role) {
   if (error instanceof ApiError) return error
-  if (!/^[0-9A-Z]{5}$/.test(error.code ?? '')) {
+  if (!isSqlState(error.code)) {
     return refused(503, 'PGRST001', 'Database client error. Retrying the connection.', error.code ?? null)
   }
   return refused(

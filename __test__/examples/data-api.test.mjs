@@ -3,6 +3,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { installApp } from '../../dev/app-install.mjs'
+import { startDataApi } from '../../dev/data-api.mjs'
+import { until } from '../support/wait.mjs'
+import { wireProxy } from '../support/wire-proxy.mjs'
 import { appDatabase, dataApi, forged, owner, stranger } from './support/database.mjs'
 import { supabaseClient } from './support/traffic.mjs'
 
@@ -165,11 +168,37 @@ test('the Data API', async (t) => {
   })
 
   await t.test('a database that is away is 503, and back again without a restart', async () => {
-    await db.query(
-      'select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and usename = $1',
-      ['authenticator'],
-      'supabase_admin',
-    )
-    assert.equal((await user.rpc('sees')).status, 200)
+    const proxy = await wireProxy(t, db.urlFor('authenticator'))
+    const behindProxy = await startDataApi({ url: proxy.url })
+    t.after(() => behindProxy.close())
+    const client = supabaseClient(behindProxy, behindProxy.keys.publishable)
+    assert.equal((await client.rpc('sees')).status, 200)
+    proxy.goAway()
+    for (let i = 0; i < 3; i++) assert.equal((await client.rpc('sees')).status, 503)
+    proxy.comeBack()
+    assert.equal((await client.rpc('sees')).status, 200)
   })
+
+  await t.test(
+    'a session that the server ends fails the request that meets its end, and no other',
+    async () => {
+      await db.query(
+        `select pg_terminate_backend(pid, 5000) from pg_stat_activity
+       where datname = current_database() and usename = 'authenticator'`,
+        [],
+        'supabase_admin',
+      )
+      const statuses = []
+      await until(async () => {
+        const { status } = await user.rpc('sees')
+        statuses.push(status)
+        return status === 200
+      }, 'an answer of a new session')
+      assert.ok(
+        statuses.every((status) => status === 200 || status === 503),
+        statuses.join(),
+      )
+      assert.equal((await user.rpc('sees')).status, 200)
+    },
+  )
 })

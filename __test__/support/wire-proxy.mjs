@@ -18,6 +18,7 @@ class WireProxy {
   #sockets = new Set()
   #holding = false
   #held = []
+  #isAway = false
 
   constructor(target) {
     this.#target = target
@@ -64,6 +65,16 @@ class WireProxy {
     for (const socket of this.#sockets) socket.destroy()
   }
 
+  /** Ends all connections, and each new one at once, until `comeBack()`: a server that is away. */
+  goAway() {
+    this.#isAway = true
+    this.cut()
+  }
+
+  comeBack() {
+    this.#isAway = false
+  }
+
   async close() {
     this.cut()
     this.#server.close()
@@ -71,6 +82,7 @@ class WireProxy {
   }
 
   #accept(client) {
+    if (this.#isAway) return client.destroy()
     this.accepted++
     const server = connect(Number(this.#target.port), this.#target.hostname)
     const fromClient = new Frames(false)

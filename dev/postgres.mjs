@@ -163,7 +163,7 @@ export class Cluster {
   async restart({ settings = {} } = {}) {
     await this.#server.stop('SIGINT')
     Object.assign(this.#server.settings, settings)
-    await this.#server.start(this.port)
+    await this.#server.startAgain()
   }
 
   /** Gives Vault another root key, with which nothing opens that was sealed before; the server is down meanwhile. */

@@ -145,6 +145,18 @@ export class ServerProcess {
     }
   }
 
+  /** Starts on the port that it had. Somebody may have got it for a connection meanwhile: then once that has ended. */
+  async startAgain() {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#startOnce()
+      } catch (error) {
+        if (attempt === 50 || !/Address already in use/.test(error.message)) throw error
+        await delay(200)
+      }
+    }
+  }
+
   async #startOnce() {
     const data = join(this.#folder.path, 'data')
     const settings = Object.entries({ ...this.settings, port: this.port })

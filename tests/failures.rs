@@ -33,7 +33,7 @@ async fn a_server_that_hangs_is_given_up_at_the_deadline_and_the_next_call_start
     assert_eq!(read.unwrap_err().code(), Code::Timeout);
     assert_eq!(list.unwrap_err().code(), Code::Timeout);
     assert_eq!(queued.unwrap_err().code(), Code::Timeout);
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 
     proxy.hang(false);
     client.get(business, *NAME).await.unwrap();
@@ -42,7 +42,7 @@ async fn a_server_that_hangs_is_given_up_at_the_deadline_and_the_next_call_start
 #[tokio::test]
 async fn an_attempt_to_connect_that_hangs_fails_nobody_who_came_after_it() {
     let proxy = Proxy::to(&service_url()).await;
-    let client = through(&proxy, Options { timeout_ms: Some(1500), ..Options::default() });
+    let client = through(&proxy, Options { timeout_ms: Some(5000), ..Options::default() });
     let business = new_business(&mut admin().await).await;
 
     proxy.hang(true);
@@ -142,7 +142,7 @@ async fn a_restart_of_the_server_goes_unnoticed_by_reads() {
     proxy.refuse(true);
     proxy.disconnect();
     let back = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
         proxy.refuse(false);
     };
     let (read, ()) = tokio::join!(client.get(business, *NAME), back);

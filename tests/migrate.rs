@@ -157,7 +157,7 @@ async fn several_migrators_at_once_do_the_work_once() {
     let database = Database::new().await;
     let run = || async {
         let (control, _stopper, heard) = listening();
-        let options = MigrateOptions { pause: Duration::from_millis(10), ..small_batches() };
+        let options = MigrateOptions { pause: Duration::from_millis(100), ..small_batches() };
         let outcome = database.admin().migrate(&options, &control).await.unwrap();
         let waited = heard.lock().unwrap().iter().any(|event| matches!(event, Event::Waiting { .. }));
         (outcome.applied, waited)

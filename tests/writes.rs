@@ -98,7 +98,7 @@ async fn read_on(client: Client, business: Uuid) {
 async fn a_write_that_meets_a_lock_ends_by_its_deadline_and_is_not_carried_out_later() {
     let mut admin = admin().await;
     let business = new_business(&mut admin).await;
-    let client = client(Options { timeout_ms: Some(1000), ..Options::default() });
+    let client = client(Options { timeout_ms: Some(3000), ..Options::default() });
     client.set(business, name("grok_api_key"), secret("before"), None).await.unwrap();
 
     let mut blocker = admin.begin().await.unwrap();

@@ -140,7 +140,7 @@ test('two hundred clients, opened and closed, leave no file, no thread and no se
   const running = runScript(
     `${told}
      const { readdirSync } = require('node:fs')
-     const left = (what) => ${linux} ? readdirSync('/proc/self/' + what).length : 0
+     const left = () => ['fd', 'task'].map((what) => (${linux} ? readdirSync('/proc/self/' + what).length : 0))
      const round = async () => {
        const clients = await Promise.all(Array.from({ length: 20 }, () => addon.connect({ applicationName: 'one-of-many' })))
        await Promise.all(clients.map((client) => client.get(process.env.ID, 'grok_api_key')))
@@ -148,21 +148,26 @@ test('two hundred clients, opened and closed, leave no file, no thread and no se
      }
      ;(async () => {
        await round()
-       const before = [left('fd'), left('task')]
+       await told('go')
+       const before = left()
        for (let i = 0; i < 10; i++) await round()
-       console.log(JSON.stringify([before, [left('fd'), left('task')]]))
+       console.log(JSON.stringify([before, left()]))
        await told('end')
      })()`,
     { env },
   )
+  await until(async () => (await sessions(db, 'counted')) >= 1, 'the end of the first round')
+  await tell(db, id, 'go')
   await until(async () => (await sessions(db, 'one-of-many')) > 0, 'a session')
-  await until(async () => (await sessions(db, 'counted')) === 1, 'the end of the rounds')
   await until(async () => (await sessions(db, 'one-of-many')) === 0, 'no session')
   await tell(db, id, 'end')
   const ended = await running
   assertEnded(ended)
   const [before, after] = JSON.parse(ended.stdout)
-  assert.deepEqual(after, before)
+  assert.ok(
+    after.every((count, i) => count <= before[i]),
+    `${before} before, ${after} after`,
+  )
 })
 
 test('sessions last as long as their clients, and end with close()', async (t) => {
@@ -178,7 +183,7 @@ test('sessions last as long as their clients, and end with close()', async (t) =
      })()`,
     { env },
   )
-  await until(async () => (await sessions(db, 'kept')) === 10, 'ten sessions')
+  await until(async () => (await sessions(db, 'kept')) >= 10, 'ten sessions')
   await tell(db, id, 'close')
   await until(async () => (await sessions(db, 'kept')) === 0, 'no session')
   await tell(db, id, 'end')
@@ -201,10 +206,10 @@ test('a client that is forgotten gives its connections back when it is collected
      })()`,
     { env, args: ['--expose-gc'] },
   )
-  await until(async () => (await sessions(db, 'forgotten')) === 10, 'ten sessions')
+  await until(async () => (await sessions(db, 'forgotten')) >= 10, 'ten sessions')
   await tell(db, id, 'forget')
   await until(async () => (await sessions(db, 'forgotten')) === 0, 'no session')
-  assert.equal(await sessions(db, 'counted'), 1)
+  assert.ok((await sessions(db, 'counted')) >= 1)
   await tell(db, id, 'end')
   assertEnded(await running)
 })

@@ -125,29 +125,28 @@ test('a session that an administrator ends is replaced without a word', async (t
 
 test('every call ends by its deadline though nobody answers', async (t) => {
   const proxy = await wireProxy(t, url)
-  const client = await openClient(t, proxy.url, { timeoutMs: 400 })
-  await client.ping()
-  for (const [code, call] of [
-    ['TIMEOUT', () => client.get(id, 'grok_api_key')],
-    ['TIMEOUT', () => client.getMany(id, ['grok_api_key', 'claude_api_key'])],
-    ['TIMEOUT', () => client.list(id)],
-    ['TIMEOUT', () => client.ping()],
+  const client = await openClient(t, proxy.url, { timeoutMs: 1500 })
+  for (const call of [
+    () => client.get(id, 'grok_api_key'),
+    () => client.getMany(id, ['grok_api_key', 'claude_api_key']),
+    () => client.list(id),
+    () => client.ping(),
   ]) {
-    proxy.hold()
-    await refuses(call, code, { says: /400 ms.*timeoutMs/ })
-    proxy.release()
     await client.ping()
+    proxy.hold()
+    await refuses(call, 'TIMEOUT', { says: /1500 ms.*timeoutMs/ })
+    proxy.release()
   }
 })
 
 test('a server that accepts connections and says nothing fails calls by their deadline', async (t) => {
   const proxy = await wireProxy(t, url)
   proxy.hold()
-  const client = await openClient(t, proxy.url, { timeoutMs: 400 })
+  const client = await openClient(t, proxy.url, { timeoutMs: 1500 })
   const { code, message } = await client.ping().catch((error) => error)
   // The deadlines of the call and of its connection fall together: either may tell.
   assert.ok(['UNAVAILABLE', 'TIMEOUT'].includes(code), code)
-  assert.match(message, /no answer within 400 ms/)
+  assert.match(message, /no answer within 1500 ms/)
   proxy.release()
   await client.ping()
 })
@@ -181,7 +180,7 @@ test('a write whose answer is lost is UNKNOWN_OUTCOME, carried out once, and not
 })
 
 test('a write that waits for a lock past its deadline is TIMEOUT, and is not carried out later', async (t) => {
-  const client = await openClient(t, url, { timeoutMs: 600 })
+  const client = await openClient(t, url, { timeoutMs: 1500 })
   await client.set(id, 'grok_api_key', 'before the lock')
   await withClient(server.urlFor('postgres'), async (other) => {
     await other.query('begin')
@@ -197,7 +196,7 @@ test('a write that waits for a lock past its deadline is TIMEOUT, and is not car
 })
 
 test('a write that waits for one lock after another ends by its deadline, and is not carried out', async (t) => {
-  const client = await openClient(t, url, { timeoutMs: 4000 })
+  const client = await openClient(t, url, { timeoutMs: 10_000 })
   await client.set(id, 'grok_api_key', 'before both locks')
   await withClient(server.urlFor('postgres'), (owner) =>
     withClient(server.urlFor('postgres'), async (row) => {
@@ -210,7 +209,7 @@ test('a write that waits for one lock after another ends by its deadline, and is
       })
       // The first wait takes more than half of the time: a second one of the same length would end after the deadline.
       const waits = `select from pg_stat_activity where wait_event_type = 'Lock'
-        and query like '%set_business_secrets%' and clock_timestamp() - query_start > interval '2.2 s'`
+        and query like '%set_business_secrets%' and clock_timestamp() - query_start > interval '5.5 s'`
       await until(async () => (await server.sql(waits)).rows.length === 1, 'a long wait for the first lock')
       await owner.query('commit')
       await write
@@ -232,7 +231,7 @@ test('a deadline of a millisecond fails calls, not the client', async (t) => {
 
 test('closing does not wait for a server that hangs', async (t) => {
   const proxy = await wireProxy(t, url)
-  const client = await openClient(t, proxy.url, { timeoutMs: 500 })
+  const client = await openClient(t, proxy.url, { timeoutMs: 1500 })
   await client.ping()
   proxy.hold()
   const hanging = refuses(() => client.get(id, 'grok_api_key'), 'TIMEOUT')
@@ -250,7 +249,7 @@ test('a server that speaks no PostgreSQL is refused with a code', async (t) => {
     }).listen(0, '127.0.0.1')
     await once(fake, 'listening')
     const client = await openClient(t, `postgres://a:p4ss-w0rd-marker@127.0.0.1:${fake.address().port}/x`, {
-      timeoutMs: 300,
+      timeoutMs: 3000,
     })
     await refuses(() => client.ping(), 'UNAVAILABLE', { hides: ['p4ss-w0rd-marker'] })
     fake.close()

@@ -39,9 +39,11 @@ test('round trips', async (t) => {
   // Expected version 0 of youtube_api_key holds only until setMany has run: each is warmed up in turn.
   for (const [name, call] of Object.entries(calls)) {
     await t.test(`${name} is one request and one answer`, async () => {
-      await call(0)
-      proxy.reset()
-      for (let i = 1; i <= 5; i++) await call(i)
+      await undisturbed(async (round) => {
+        await call(6 * round)
+        proxy.reset()
+        for (let i = 1; i <= 5; i++) await call(6 * round + i)
+      })
       assert.deepEqual(
         { trips: proxy.trips, requests: proxy.requests, answers: proxy.answers },
         { trips: 5, requests: 5, answers: 5 },
@@ -50,9 +52,12 @@ test('round trips', async (t) => {
   }
 
   await t.test('a refused write is one request too', async () => {
-    proxy.reset()
-    await assert.rejects(client.set(id, 'grok_api_key', 'x', { expectedVersion: 99 }), {
-      code: 'VERSION_CONFLICT',
+    await undisturbed(async () => {
+      await client.ping()
+      proxy.reset()
+      await assert.rejects(client.set(id, 'grok_api_key', 'x', { expectedVersion: 99 }), {
+        code: 'VERSION_CONFLICT',
+      })
     })
     assert.deepEqual([proxy.trips, proxy.requests], [1, 1])
   })
@@ -99,3 +104,15 @@ test('round trips', async (t) => {
     assert.deepEqual([other.trips, other.requests, other.answers, other.accepted], [2, 2, 2, 2])
   })
 })
+
+/**
+ * Measures again where it took long: a write does not trust a connection that has been silent for 250 ms, and asks it for a sign
+ * of life first.
+ */
+async function undisturbed(measure) {
+  for (let round = 0; round < 10; round++) {
+    const started = performance.now()
+    await measure(round)
+    if (performance.now() - started < 250) return
+  }
+}

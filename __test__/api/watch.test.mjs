@@ -38,8 +38,11 @@ test('a watcher is told what its filter names, whoever changes it', async (t) =>
   const all = await watching(client)
   const some = await watching(client, { businessId: id.toUpperCase(), names: ['grok_api_key'] })
 
+  // Each is waited for: changes of one business that arrive together are told as one.
   await writer.set(other, 'grok_api_key', 'x')
+  await until(() => all.changes().length === 1, 'the first event')
   await writer.set(id, 'claude_api_key', 'x')
+  await until(() => all.changes().length === 2, 'the second event')
   await updateSecrets(db, id, { grok_api_key: 'x', gemini_api_key: 'x' })
   await until(() => some.changes().length === 1 && all.changes().length === 3, 'the events')
   const reached = await rawVersions(db, id)

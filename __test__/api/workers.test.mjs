@@ -40,7 +40,7 @@ test('thousands of gets of one turn are answered each with its own, on a small s
   const body = `
     const { randomUUID } = require('node:crypto')
     const ids = Array.from({ length: 9_000 }, (_, i) => (i % 3_000 === 7 ? workerData.id : randomUUID()))
-    addon.connect().then(async (client) => {
+    addon.connect({ timeoutMs: 60_000 }).then(async (client) => {
       const ends = await Promise.allSettled(ids.map((id) => client.get(id, 'grok_api_key')))
       await client.close()
       parentPort.postMessage({
@@ -171,7 +171,7 @@ test("a worker's sessions end with it", async (t) => {
     { env: { APP_SECRETS_URL: url }, url },
   )
   await result(worker)
-  await until(async () => (await sessions('of-a-worker')) === 2, 'two sessions')
+  await until(async () => (await sessions('of-a-worker')) >= 2, 'two sessions')
   await worker.terminate()
   await until(async () => (await sessions('of-a-worker')) === 0, 'no session')
 })

@@ -70,12 +70,14 @@ for (const major of majors) {
       [['kling_access_key', 'kling_secret_key'], ['kling_secret_key'], true, 1],
     )
     assert.notEqual(found.lastReadAt, null)
+    // Two, where the minute changed between the two reads above.
     const { reads } = await cliJson(db, ['access', id])
     assert.deepEqual(
-      reads.map(({ login, name, minutes }) => [login, name, minutes]),
-      [[login, 'kling_access_key', 1]],
+      reads.map(({ login, name }) => [login, name]),
+      [[login, 'kling_access_key']],
     )
-    assert.match((await cliEnds(0, db, ['access', id, '--since', '1d'])).stdout, /kling_access_key +1$/m)
+    assert.ok([1, 2].includes(reads[0].minutes), String(reads[0].minutes))
+    assert.match((await cliEnds(0, db, ['access', id, '--since', '1d'])).stdout, /kling_access_key +[12]$/m)
     assert.match(
       (await cliEnds(0, db, ['access', id, '--name', 'gemini_api_key'])).stdout,
       /No read is on record/,

@@ -229,7 +229,7 @@ test('a rollback under writes gives back every value, byte by byte, and keeps bo
 test('a rollback that was stopped or killed goes on where it was', async (t) => {
   const db = await freshDatabase(t, 17, { migratedTo: 5, legacyData: true })
   for (const signal of ['SIGINT', 'SIGKILL']) {
-    const run = startCli(db, ['rollback', '--batch', '2', '--pause-ms', '100'])
+    const run = startCli(db, ['rollback', '--batch', '2', '--pause-ms', '1000'])
     await until(async () => {
       const rows = await db.query(
         "select from app_secrets.backfill_progress where phase = 'restore' and rows_done > 3",

@@ -6,11 +6,11 @@ import { cliEnds } from '../support/cli.mjs'
 import { startCluster, TestCluster, withClient } from '../support/cluster.mjs'
 
 const settings = {
-  statement_timeout: '100ms',
+  statement_timeout: '1s',
   lock_timeout: '1ms',
   idle_in_transaction_session_timeout: '20ms',
   // Shorter than the pause between two batches, in which both of the runner's sessions are idle.
-  idle_session_timeout: '500ms',
+  idle_session_timeout: '1500ms',
   default_transaction_read_only: 'on',
   default_transaction_isolation: 'serializable',
   default_transaction_deferrable: 'on',
@@ -29,16 +29,16 @@ for (const major of [15, 18]) {
       `insert into public.businesses (name, grok_api_key)
        select 'Business ' || n, 'sk-' || n || '-0123456789' from generate_series(1, 200) n`,
     )
-    const all = { ...settings, ...(major >= 17 ? { transaction_timeout: '100ms' } : {}) }
+    const all = { ...settings, ...(major >= 17 ? { transaction_timeout: '1s' } : {}) }
     await withClient(cluster.urlFor('supabase_admin'), async (client) => {
       for (const [name, value] of Object.entries(all)) {
         await client.query(`alter role postgres set ${name} = '${value}'`)
       }
     })
-    await cliEnds(0, db, ['migrate', '--batch', '50', '--pause-ms', '600'])
+    await cliEnds(0, db, ['migrate', '--batch', '50', '--pause-ms', '1700'])
     await cliEnds(0, db, ['verify'])
     await cliEnds(0, db, ['migrate', '--drop-legacy', `--yes-drop-plaintext=${db.name}`])
-    await cliEnds(0, db, ['rollback', '--batch', '50', '--pause-ms', '600'])
+    await cliEnds(0, db, ['rollback', '--batch', '50', '--pause-ms', '1700'])
   })
 }
 

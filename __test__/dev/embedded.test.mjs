@@ -20,6 +20,7 @@ import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { legacyBusiness, legacyKeys, normalised } from '../../dev/legacy-data.mjs'
 import { startPostgres, withClient } from '../../dev/postgres.mjs'
+import { filesWith } from '../support/scan.mjs'
 
 const sqlState = (code) => (error) => {
   assert.equal(error.code, code, error.message)
@@ -245,7 +246,7 @@ describe('what is written to disk', () => {
       })
       await cluster.sql('checkpoint')
 
-      const found = (marker, folder) => filesIn(folder).filter((file) => readFileSync(file).includes(marker))
+      const found = (marker, folder) => filesWith(folder, marker).map((file) => join(folder, file))
       assert.ok(found(control, join(cluster.dataDir, 'base')).length > 0, 'control in the heap')
       assert.ok(found(control, join(cluster.dataDir, 'pg_wal')).length > 0, 'control in the WAL')
       assert.ok(cluster.log().includes(control), 'control in the log')
@@ -374,12 +375,6 @@ describe('legacy data', () => {
 
 const hex = (text) => Buffer.from(text).toString('hex')
 
-function filesIn(folder) {
-  return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
-}
-
 /** Starts a server in a process of its own, which then ends in the given way. */
 async function startInChild(end) {
   const module = new URL('../../dev/postgres.mjs', import.meta.url)
@@ -414,10 +409,10 @@ function runs(pid) {
   }
 }
 
-async function eventually(condition, timeoutMs = 10_000) {
+async function eventually(condition, timeoutMs = 60_000) {
   const deadline = Date.now() + timeoutMs
   while (!condition()) {
-    assert.ok(Date.now() < deadline, 'still not so after ten seconds')
+    assert.ok(Date.now() < deadline, `still not so after ${timeoutMs} ms`)
     await delay(20)
   }
 }

@@ -33,6 +33,21 @@ after(() => database?.cluster.stop())
 
 /** Reads in a process of its own, and asserts that its memory does not grow once it has warmed up. */
 async function assertFlat(t, options) {
+  // V8 and malloc take memory in steps of megabytes, and keep it. A leak grows with the counts, and grows each time: 12 MB
+  // are 24 bytes a read in the full run.
+  const grown = []
+  while (grown.length < 2) {
+    const series = await memoryOver(options)
+    t.diagnostic(`${options.reads} reads, RSS in KB: ${series.join(' ')}`)
+    const warm = series.slice(series.length / 2)
+    const [early, late] = [warm.slice(0, 5), warm.slice(5)].map((part) => Math.min(...part))
+    if (late - early < 12_288) return
+    grown.push(`from ${early} to ${late} KB: ${series.join(' ')}`)
+  }
+  assert.fail(`RSS grew ${grown.join('; and again ')}`)
+}
+
+async function memoryOver(options) {
   const { stdout } = await execute(
     process.execPath,
     // V8's young generation at its largest from the start: growing, it takes up to 32 MB in one step, at any time.
@@ -44,13 +59,7 @@ async function assertFlat(t, options) {
     ],
     { maxBuffer: 1 << 20 },
   )
-  const series = JSON.parse(stdout)
-  t.diagnostic(`${options.reads} reads, RSS in KB: ${series.join(' ')}`)
-  const warm = series.slice(series.length / 2)
-  const [early, late] = [warm.slice(0, 5), warm.slice(5)].map((part) => Math.min(...part))
-  // V8 and malloc take memory in steps of megabytes, and keep it. A leak grows with the counts: 12 MB are 24 bytes a
-  // read in the full run.
-  assert.ok(late - early < 12_288, `RSS grew from ${early} to ${late} KB: ${series.join(' ')}`)
+  return JSON.parse(stdout)
 }
 
 test('memory stays flat over uncached reads', (t) =>

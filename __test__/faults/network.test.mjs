@@ -3,12 +3,13 @@
 import assert from 'node:assert/strict'
 import { after, afterEach, before, beforeEach, test } from 'node:test'
 import { connect } from '../../index.js'
+import { until } from '../support/wait.mjs'
 import { startDatabase } from './database.mjs'
 import { byDeadline } from './deadlines.mjs'
 import { startProxy } from './proxy.mjs'
 
 const NAME = 'grok_api_key'
-const TIMEOUT_MS = 1000
+const TIMEOUT_MS = 2000
 
 let database
 let business
@@ -57,13 +58,13 @@ test('latency changes nothing of a read being one round trip', async () => {
 test('latency beyond the deadline ends reads with TIMEOUT', async () => {
   proxy.set({ delayMs: TIMEOUT_MS })
   const { error } = await byDeadline(TIMEOUT_MS, get)
-  assert.equal(error.code, 'TIMEOUT')
+  assertGivenUp(error)
 })
 
 test('a network that swallows everything ends reads with TIMEOUT, and later ones succeed on new connections', async () => {
   proxy.set({ swallows: true })
   const outcomes = await Promise.all(Array.from({ length: 20 }, () => byDeadline(TIMEOUT_MS, get)))
-  for (const { error } of outcomes) assert.equal(error.code, 'TIMEOUT')
+  for (const { error } of outcomes) assertGivenUp(error)
   proxy.heal()
   assert.equal((await byDeadline(TIMEOUT_MS, get)).value, 'before')
 })
@@ -98,11 +99,15 @@ test('a connection that is reset in the middle of an answer gives no part of it'
 
 test('a write whose answer is cut off has an unknown outcome, and was carried out once or not at all', async () => {
   for (const bytes of [0, 1, 30]) {
-    const known = await version()
-    proxy.resetAfter(bytes)
-    const { error } = await byDeadline(TIMEOUT_MS, () => secrets.set(business, NAME, `cut-after-${bytes}`))
-    proxy.heal()
-    assert.equal(error?.code, 'UNKNOWN_OUTCOME')
+    const { known, error } = await until(async () => {
+      const known = await version()
+      proxy.resetAfter(bytes)
+      const { error } = await byDeadline(TIMEOUT_MS, () => secrets.set(business, NAME, `cut-after-${bytes}`))
+      proxy.heal()
+      // A connection that has been silent for a quarter of a second is tried first: then that met the reset, and not the write.
+      return error && { known, error }
+    }, 'a write that is cut off')
+    assert.equal(error.code, 'UNKNOWN_OUTCOME')
     assert.match(error.message, /read the version/)
     assert.ok([known, known + 1].includes(await version()))
   }
@@ -120,7 +125,7 @@ test('a write is not entrusted to a connection whose server vanished without a w
 test('half-open connections end reads by their deadline, and are not used again', async () => {
   proxy.halfOpen()
   const first = await byDeadline(TIMEOUT_MS, get)
-  assert.ok(first.value === 'before' || first.error.code === 'TIMEOUT', first.error?.code)
+  if (first.value !== 'before') assertGivenUp(first.error)
   assert.equal((await byDeadline(TIMEOUT_MS, get)).value, 'before')
 })
 
@@ -153,13 +158,19 @@ test('calls that wait for a connection end by their deadline too', async () => {
 test('a read that was given up before there was a connection is asked anew', async () => {
   const patient = await connect({ url: proxy.through(database.service), timeoutMs: TIMEOUT_MS })
   proxy.set({ swallows: true })
-  assert.equal((await byDeadline(TIMEOUT_MS, () => patient.get(business, NAME))).error.code, 'TIMEOUT')
+  assertGivenUp((await byDeadline(TIMEOUT_MS, () => patient.get(business, NAME))).error)
   proxy.heal()
   // What waits is looked through by whoever is served first.
   assert.equal(await succeeds(() => patient.get(business, 'claude_api_key')), null)
   assert.equal((await byDeadline(TIMEOUT_MS, () => patient.get(business, NAME))).value, 'before')
   await patient.close()
 })
+
+/** By the call's own deadline, or by that of the connection that it waited for. */
+function assertGivenUp(error) {
+  assert.ok(['TIMEOUT', 'UNAVAILABLE'].includes(error?.code), error?.code)
+  assert.match(error.message, new RegExp(`${TIMEOUT_MS} ms`))
+}
 
 /** Repeats a call for a while: what the network did before it was whole again may yet cost a first attempt. */
 async function succeeds(call) {

@@ -50,7 +50,7 @@ function blocks(page) {
 const bare = (line) => line.replace(/\s+#.*$/, '').trim()
 const isElsewhere = (line) => elsewhere.some(([pattern]) => pattern.test(bare(line)))
 
-test('every fenced command of a page is run as it is written', { timeout: 300_000 }, async (t) => {
+test('every fenced command of a page is run as it is written', { timeout: 600_000 }, async (t) => {
   const own = await startCluster(17)
   const cluster = new TestCluster(own.description)
   t.after(() => own.stop())

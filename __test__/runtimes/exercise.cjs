@@ -7,8 +7,9 @@ module.exports = async function exercise(secrets, businessId) {
   const client = await secrets.connect({ cache: true })
   const value = `xai-${process.pid}-${Math.random()}-0123456789`
   try {
-    const { listening, changed } = watching(client, businessId)
-    await listening
+    while (client.stats().listener.state !== 'listening')
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    const changed = change(client, businessId)
     const version = await client.set(businessId, 'grok_api_key', `  ${value}\n`)
     assert.equal(typeof version, 'number')
     assert.equal(await client.get(businessId, 'grok_api_key'), value)
@@ -45,23 +46,19 @@ module.exports = async function exercise(secrets, businessId) {
   return 'exercised'
 }
 
-/** Promises of the listener's first connection, which `resync` says, and of the first change after it. */
-function watching(client, businessId) {
-  const [listening, changed] = [Promise.withResolvers(), Promise.withResolvers()]
-  const timer = setTimeout(() => {
-    listening.reject(new Error('the listener did not connect'))
-    changed.reject(new Error('no change was heard of'))
-  }, 20_000)
-  // The one that is not being waited for must not end the process.
-  for (const { promise } of [listening, changed]) promise.catch(() => {})
+/** A promise of the first change that is heard of. */
+function change(client, businessId) {
+  const { promise, resolve, reject } = Promise.withResolvers()
+  const timer = setTimeout(() => reject(new Error('no change was heard of')), 60_000)
+  // What fails before it is waited for must not end the process by this.
+  promise.catch(() => {})
   const watcher = client.watch({ businessId }, (event) => {
-    listening.resolve()
     if (event.kind !== 'changed') return
     clearTimeout(timer)
     watcher.close()
-    changed.resolve(event)
+    resolve(event)
   })
-  return { listening: listening.promise, changed: changed.promise }
+  return promise
 }
 
 async function fails(call, code) {

@@ -7,6 +7,7 @@ import { everythingOf, schemaOf } from '../support/fingerprint.mjs'
 import { assertIntact, assertSynced, differences } from '../support/invariants.mjs'
 import { migration } from '../support/migrations.mjs'
 import { addBusiness, batch, clear, legacyNames, set, updateLegacy } from '../support/secrets.mjs'
+import { until } from '../support/wait.mjs'
 
 const columns = async (db) =>
   Object.keys(await schemaOf(db)).filter(
@@ -34,9 +35,9 @@ async function around(db, sql, values) {
 /** 005 has compared everything, and waits for its locks. */
 async function lockAwaited(db) {
   const observer = await db.connect('supabase_admin')
-  const awaited =
-    "select count(*)::int as n from pg_catalog.pg_locks where not granted and mode = 'AccessExclusiveLock'"
-  while ((await observer.query(awaited)).rows[0].n === 0) await delay(10)
+  const awaited = `select from pg_catalog.pg_locks where not granted and mode = 'AccessExclusiveLock'
+       and database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())`
+  await until(async () => (await observer.query(awaited)).rows.length > 0, 'a wait for the lock')
 }
 
 const upsert = `

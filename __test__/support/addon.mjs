@@ -21,10 +21,10 @@ export const exported = Object.keys(addon).filter(
   (name) => typeof addon[name] === 'function' && name !== 'runCli',
 )
 
-/** A client of a database (or a connection string), closed after the test. */
+/** A client of a database (or a connection string), closed after the test. Its deadline is one that no busy machine meets. */
 export async function openClient(t, database, options = {}) {
   const url = typeof database === 'string' ? database : database.service
-  const client = await addon.connect({ url, ...options })
+  const client = await addon.connect({ url, timeoutMs: 20_000, ...options })
   t.after(() => client.close())
   return client
 }

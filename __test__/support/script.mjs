@@ -5,12 +5,12 @@ import { once } from 'node:events'
 import { addonPath } from './addon.mjs'
 
 /** Runs CommonJS text in which `addon` is the package. Gives how it ended and what it wrote; past `limit` it is killed. */
-export async function runScript(body, { env = {}, args = [], limit = 20_000, cwd } = {}) {
+export async function runScript(body, { env = {}, args = [], limit = 120_000, cwd } = {}) {
   const text = `const addon = require(${JSON.stringify(addonPath)});\n${body}`
   return runNode([...args, '-e', text], { env, limit, cwd })
 }
 
-export async function runNode(args, { env = {}, limit = 20_000, cwd } = {}) {
+export async function runNode(args, { env = {}, limit = 120_000, cwd } = {}) {
   const child = spawn(process.execPath, args, { env: { ...environment(), ...env }, cwd })
   let [stdout, stderr] = ['', '']
   child.stdout.setEncoding('utf8').on('data', (text) => {

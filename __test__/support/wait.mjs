@@ -2,8 +2,8 @@
 
 import { setTimeout as delay } from 'node:timers/promises'
 
-/** Waits until `condition()` gives something truthy, and gives that. After `seconds` it is called hanging. */
-export async function until(condition, what = 'the condition', seconds = 30) {
+/** Waits until `condition()` gives something truthy, and gives that. After `seconds` it is called hanging, on a busy machine too. */
+export async function until(condition, what = 'the condition', seconds = 120) {
   for (const deadline = Date.now() + seconds * 1000; Date.now() < deadline; await delay(10)) {
     const result = await condition()
     if (result) return result

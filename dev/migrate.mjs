@@ -55,8 +55,8 @@ async function fill(client) {
 }
 
 /**
- * A login of its own for a service, in the group that may call the functions, with a scope of everything. Before 004 it may call
- * nothing yet; 004 then gives the group's members that scope.
+ * A login of its own for a service, in the group that may call the functions, with a scope of everything. Before 004 there are no
+ * scopes yet: its comment tells 004 to make this one.
  */
 export async function createServiceLogin(cluster, { role = 'app_service', database = 'postgres' } = {}) {
   // As the migration role, which then may administer the group as if 004 had made it.
@@ -69,6 +69,7 @@ export async function createServiceLogin(cluster, { role = 'app_service', databa
     { role: 'postgres', database },
   )
   const url = await cluster.createLogin(role, { memberOf: ['app_secrets_service'], database })
+  await cluster.sql(`comment on role "${role}" is 'app-secrets: a scope of every secret'`)
   await cluster.sql(
     `do $$ begin
        if to_regprocedure('app_secrets.grant_scope(name, text[], boolean, boolean)') is not null then

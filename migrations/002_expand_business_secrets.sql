@@ -402,6 +402,7 @@ begin
         triggers as materialized (
             select t.side, t.name as table_name, g.tgname, g.tgenabled, g.tgtype, p.proname, pn.nspname as function_schema,
                 format('%I.%I', pn.nspname, p.proname) as function_name, p.prosrc,
+                (select l.lanname from pg_catalog.pg_language l where l.oid = p.prolang) as language,
                 exists (select from unnest(p.proconfig) as c (entry) where c.entry like 'search\_path=%') as has_path
             from plain t
             join pg_catalog.pg_trigger g on g.tgrelid = t.oid and not g.tgisinternal
@@ -493,6 +494,10 @@ begin
                 count(*) || ' prepared transactions, the oldest of ' || min(x.prepared)::text,
                 'none: each holds its locks until it is committed or rolled back', format('rollback prepared %L', min(x.gid))
             from pg_catalog.pg_prepared_xacts x where x.database = current_database() having count(*) > 0
+            union all
+            select 'warn', 'two_phase_commit', 'server', 'max_prepared_transactions = ' || current_setting('max_prepared_transactions'),
+                'no PREPARE TRANSACTION in which a secret is changed: PostgreSQL refuses it after a NOTIFY, which each change sends', null
+            where current_setting('max_prepared_transactions')::int > 0
             union all
             select 'refuse', 'role_missing', 'role ' || r.name, 'no such role', 'the role that the Data API of Supabase uses',
                 format('create role %I nologin noinherit', r.name)
@@ -586,7 +591,19 @@ begin
             select 'refuse', 'wanted_shape', 'app_secrets.wanted', 'no list of secrets', 'a list `secrets`', null
             from wanted where jsonb_typeof(w -> 'secrets') is distinct from 'array'
             union all
-            select 'refuse', 'wanted_count', 'app_secrets.wanted', count(*) || ' secrets', '200 at most', null from names having count(*) > 200
+            select 'refuse', 'wanted_count', 'app_secrets.wanted', count(*) || ' secrets', '1 to 200', null
+            from names cross join wanted where jsonb_typeof(w -> 'secrets') = 'array' having count(*) > 200
+            union all
+            select 'refuse', 'wanted_count', 'app_secrets.wanted', 'no secret', '1 to 200', null
+            from wanted where w -> 'secrets' = '[]'
+            union all
+            select 'refuse', 'wanted_label', 'secrets[' || n.ord || '].label', 'a blank label', 'a label that can be read, or none: then it is the name', null
+            from names n cross join blanks k
+            where n.valid and jsonb_typeof(n.item -> 'label') = 'string' and btrim(n.label, k.chars) = ''
+            union all
+            select 'refuse', 'wanted_owner', 'app_secrets.wanted', 'no ' || f.name, f.name || ', as in the default: ' || f.example, null
+            from wanted w cross join (values ('owner_table', 'public.businesses'), ('owner_key', 'id')) as f(name, example)
+            where jsonb_typeof(w.w -> f.name) is distinct from 'string'
             union all
             -- By its place and not by its name: a value may have been put where the name belongs.
             select 'refuse', 'wanted_name', 'secrets[' || n.ord || '].name', 'not a name of the shape ^[a-z][a-z0-9_]{0,47}$', 'such a name', null
@@ -741,26 +758,32 @@ begin
             select 'refuse', 'access_function', s.access_function,
                 case when p.oid is null then 'no such function without arguments'
                     when not (p.proretset and p.prorettype = 2950) then 'a function that returns ' || pg_get_function_result(p.oid)
+                    when not p.prosecdef then 'a function with the rights of its caller: called with ours, it finds the rows of everybody '
+                        'where row level security is all that narrows it'
                     else 'a function that this login may not execute' end,
-                'a function without arguments that returns setof uuid: the ids that the signed-in user may access',
-                case when p.oid is not null and p.proretset and p.prorettype = 2950
+                'a SECURITY DEFINER function without arguments that returns setof uuid: the ids of what the user of auth.uid() may access',
+                -- None for the rights: a function that leans on row level security would then be open to everybody.
+                case when p.oid is not null and p.proretset and p.prorettype = 2950 and p.prosecdef
                     then format('grant execute on function %I.%I() to %I', p.nspname, p.proname, current_user) end
             from spelled s
             left join lateral (
-                select p.oid, p.proname, p.proretset, p.prorettype, n.nspname, n.oid as nsp from pg_catalog.pg_proc p
+                select p.oid, p.proname, p.proretset, p.prorettype, p.prosecdef, n.nspname, n.oid as nsp from pg_catalog.pg_proc p
                 join pg_catalog.pg_namespace n on n.oid = p.pronamespace
                     and n.nspname = case when cardinality(s.function_parts) = 2 then s.function_parts[1] else 'public' end
                 where p.proname = s.function_parts[cardinality(s.function_parts)] and p.pronargs = 0 and p.prokind = 'f'
             ) p on true
             where s.access_function is not null
-                and (p.oid is null or not (p.proretset and p.prorettype = 2950) or not has_function_privilege(p.oid, 'EXECUTE')
+                and (p.oid is null or not (p.proretset and p.prorettype = 2950 and p.prosecdef) or not has_function_privilege(p.oid, 'EXECUTE')
                     or not has_schema_privilege(p.nsp, 'USAGE'))
 
             -- Legacy columns --------------------------------------------------------------------------------------------------
             union all
-            select 'note', 'legacy_missing', format('%s.%I', t.name, n.legacy_column), 'no such column',
-                'nothing: the secret ' || n.name || ' has no plaintext to move', null
-            from names n join plain t on t.side = 'owner' cross join ours o
+            -- Those of the default catalogue need not all be there; one that somebody has named is misspelt, or gone already.
+            select case when (w.w -> 'is_default')::text = 'true' then 'note' else 'warn' end, 'legacy_missing',
+                format('%s.%I', t.name, n.legacy_column), 'no such column',
+                case when (w.w -> 'is_default')::text = 'true' then 'nothing: the secret ' || n.name || ' has no plaintext to move'
+                    else 'the column that holds ' || n.name || ' in plaintext: what stands under another name stays where it is' end, null
+            from names n join plain t on t.side = 'owner' cross join ours o cross join wanted w
             where n.valid and n.legacy_column is not null and not o.here
                 and not exists (select from columns c where c.relid = t.oid and c.name = n.legacy_column)
             union all
@@ -805,7 +828,7 @@ begin
                 case when u.indisprimary then 'part of the primary key ' else 'part of the replica identity ' end || u.index_name,
                 'a column that can be cleared and dropped',
                 case when not u.indisprimary then format('alter table %s replica identity default', l.table_name) end
-            from legacy l join unique_indexes u on u.relid = l.relid and (u.indisprimary or u.indisreplident) and l.attnum = any (u.keys)
+            from legacy l join unique_indexes u on u.relid = l.relid and (u.indisprimary or u.indisreplident) and l.attnum = any (u.indkey)
             union all
             select 'refuse', 'legacy_unique_not_null', l.object, 'NOT NULL and unique by ' || u.index_name || ': one row alone could be cleared',
                 'a column that may be NULL', format('alter table %s alter column %I drop not null', l.table_name, l.name)
@@ -1097,6 +1120,8 @@ begin
                 and n.nspname !~ '^pg_'
             cross join (select s.reset_val from pg_catalog.pg_settings s where s.name = 'search_path') p
             where g.side = 'secrets' and g.tgenabled <> 'D' and g.function_schema <> 'app_secrets' and not g.has_path
+                -- Of a function in C it is a symbol's name.
+                and g.language in ('sql', 'plpgsql')
             group by g.tgname, g.table_name, g.function_name, p.reset_val
             union all
             select 'refuse', 'rule', format('rule %I on %s', w.rulename, t.name), 'a rule, which rewrites what is written', 'a table without rules',
@@ -1138,7 +1163,9 @@ begin
             select 'refuse', 'schema_owner', 'schema app_secrets', 'owned by ' || pg_get_userbyid(n.nspowner) || ', and this login is ' || current_user,
                 'the login that made it migrates', format('alter schema app_secrets owner to %I', current_user)
             from pg_catalog.pg_namespace n cross join ours o
-            where n.nspname = 'app_secrets' and o.here and not pg_has_role(n.nspowner, 'USAGE')
+            where n.nspname = 'app_secrets' and o.here
+                -- A superuser's functions would be its own, and run with all its rights.
+                and (not pg_has_role(n.nspowner, 'USAGE') or (select l.super and l.oid <> n.nspowner from login l))
             union all
             select 'refuse', 'relation_taken', format('public.%I', c.relname),
                 case c.relkind when 'v' then 'a view' when 'm' then 'a materialized view' when 'i' then 'an index' when 'S' then 'a sequence'
@@ -1248,7 +1275,9 @@ create table if not exists app_secrets.catalogue (
     retired_at timestamptz,
     check (type = 'text' or not sealed),
     check (legacy_column is not null or legacy_state = 'none'),
-    check (legacy_column is null or sealed)
+    check (legacy_column is null or sealed),
+    -- What is out of use is compared by nobody, so no plaintext of it may stand beside.
+    check (retired_at is null or legacy_state in ('none', 'dropped'))
 );
 
 -- Versions come from here: they increase, and none ever comes twice, also after a row or a business is made anew.
@@ -1266,7 +1295,7 @@ create table if not exists app_secrets.secret_versions (
     transaction_id xid8 not null,
     -- Of the present value.
     expires_at timestamptz,
-    rotate_every interval check (rotate_every > '0'),
+    rotate_every interval check (rotate_every > '0' and rotate_every <= '100 years'),
     last_checked_at timestamptz,
     check_result text check (check_result in ('works', 'refused', 'not_checked')),
     -- Until when the value before can be put back.
@@ -1398,8 +1427,8 @@ begin
     set local search_path = pg_catalog, pg_temp;
     insert into app_secrets.settings (owner_table, owner_key, access_column, access_function, app_search_path)
     values (v_owner::text, v_key, case when v_has_access_column then v_wanted -> 'access' ->> 'column' end,
-        v_wanted -> 'access' ->> 'function', coalesce(nullif(v_path, ''), 'pg_catalog'))
-    on conflict (id) do nothing;
+        v_wanted -> 'access' ->> 'function', case when v_path in ('', '""') then 'pg_catalog' else v_path end)
+    on conflict (id) do update set app_search_path = excluded.app_search_path;
 
     execute format(
         'create table if not exists public.business_secrets (business_id uuid primary key references %s (%I) on delete cascade)',
@@ -1418,6 +1447,16 @@ begin
             e.secret ->> 'type' as type, e.secret ->> 'legacy_column' as legacy_column, e.position::integer as position) w
     left join pg_attribute l on l.attrelid = v_owner and l.attname = w.legacy_column and l.attnum > 0 and not l.attisdropped
     where not exists (select from app_secrets.catalogue);
+
+    -- Somebody dropped the column, or gave it another name: nothing can be synced with it any more.
+    for v_path in
+        update app_secrets.catalogue c set legacy_state = 'dropped'
+        where c.legacy_state in ('synced', 'filled') and not exists (
+            select from pg_attribute a where a.attrelid = v_owner and a.attname = c.legacy_column and not a.attisdropped)
+        returning format('%s.%I, the plaintext column of %s, is not there any more', v_owner, c.legacy_column, c.name)
+    loop
+        raise warning '%', v_path using hint = 'If it has another name now: npx app-secrets names add NAME --legacy-column COLUMN';
+    end loop;
 end $table$;
 
 -- Before any data arrives. RLS does not stop TRUNCATE, which the platform's default privileges hand out.
@@ -1675,6 +1714,7 @@ end $$;
 create or replace function app_secrets.register_vault_rows() returns bigint
     language plpgsql set search_path = pg_catalog, pg_temp set row_security = off
 as $$
+#variable_conflict use_variable
 declare
     v_row record;
     v_cell text;
@@ -1702,7 +1742,7 @@ begin
         elsif app_secrets.is_reference(v_row.business_id) and exists (
             select from app_secrets.catalogue c where c.name = v_row.cell and c.sealed)
             and v_row.name = concat_ws('/', 'business_secrets', v_row.business_id, v_row.cell, nullif(v_row.kind, '')) then
-            select to_jsonb(s) ->> v_row.cell into v_cell from public.business_secrets s where s.business_id = v_row.business_id::uuid;
+            select to_jsonb(s.*) ->> v_row.cell into v_cell from public.business_secrets s where s.business_id = v_row.business_id::uuid;
             select case
                 when v_row.kind = '' and (v_cell = v_row.id::text or v.is_set) then 'current'
                 when v_row.kind = 'previous' and (v.previous_until is not null or v.name is null) then 'previous' end
@@ -1839,7 +1879,7 @@ begin
     )
     select jsonb_object_agg(c.name, c.version) into v_versions from changed c;
     -- The backfill changes nothing for those who read; the condition on the login keeps services from claiming it.
-    if v_origin <> 'backfill' or session_user <> current_user then
+    if v_origin <> 'backfill' or not pg_has_role(session_user, current_user, 'member') then
         perform app_secrets.notify_business(p_business_id, v_versions);
     end if;
     if v_kept <> '' then
@@ -1885,7 +1925,7 @@ begin
         return;
     end if;
     -- The backfill has locked all that it fills; the condition on the login keeps services from claiming it.
-    if current_setting('app_secrets.origin', true) = 'backfill' and session_user = current_user then
+    if current_setting('app_secrets.origin', true) = 'backfill' and pg_has_role(session_user, current_user, 'member') then
         return;
     end if;
     if p_may_wait and coalesce(current_setting('app_secrets.holds', true), '') = '' then
@@ -1904,21 +1944,36 @@ end $$;
 create or replace function app_secrets.lock_row(p_business_id uuid, out stored jsonb)
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+#variable_conflict use_variable
 begin
     if app_secrets.sync_is_on() then
         perform app_secrets.lock_owner(p_business_id, true);
     end if;
-    select to_jsonb(s) into stored from public.business_secrets s where s.business_id = p_business_id for update;
+    select to_jsonb(s.*) into stored from public.business_secrets s where s.business_id = p_business_id for update;
     if stored is null and not app_secrets.sync_is_on() then
         perform pg_advisory_xact_lock(hashtextextended('business_secrets/' || p_business_id, 0));
         perform app_secrets.keep_deadline();
-        select to_jsonb(s) into stored from public.business_secrets s where s.business_id = p_business_id for update;
+        select to_jsonb(s.*) into stored from public.business_secrets s where s.business_id = p_business_id for update;
     end if;
     perform app_secrets.keep_deadline();
 end $$;
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- Sealing.
+
+-- Whether a text was computed from one of these tokens, which are its keys: eight digits of one in a row, in whatever case and
+-- with whatever between them. A hash of one cannot be told from a value.
+create or replace function app_secrets.resembles_token(p_text text, p_pending jsonb) returns boolean
+    language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_text constant text := regexp_replace(lower(p_text), '[^0-9a-f]', '', 'g');
+begin
+    return exists (
+        select from jsonb_object_keys(p_pending) as t(token)
+        cross join generate_series(1, 25) as p(place)
+        where strpos(v_text, substr(replace(t.token, '-', ''), p.place, 8)) > 0);
+end $$;
 
 -- BEFORE INSERT OR UPDATE, last in line. Its arguments are lists, separated by commas: sealed names, text metadata and points
 -- in time.
@@ -1959,7 +2014,7 @@ begin
         raise exception 'business_secrets.business_id must not be null' using errcode = 'not_null_violation';
     end if;
     -- `rekey finish` puts one reference in the place of another; the condition on the login keeps services from claiming it.
-    if current_setting('app_secrets.origin', true) = 'rekey' and session_user = current_user then
+    if current_setting('app_secrets.origin', true) = 'rekey' and pg_has_role(session_user, current_user, 'member') then
         return new;
     end if;
     if tg_op = 'INSERT' then
@@ -2004,7 +2059,7 @@ begin
                 v_value := v_pending ->> v_value;
                 v_is_value := true;
                 v_taken := v_taken + 1;
-            elsif exists (select from jsonb_object_keys(v_pending) t(token) where strpos(v_value, t.token) > 0) then
+            elsif app_secrets.resembles_token(v_value, v_pending) then
                 raise exception '% cannot be computed from excluded.%', v_name, v_name using errcode = 'AS002',
                     hint = 'In ON CONFLICT DO UPDATE assign excluded.<column> as it is.';
             end if;
@@ -2055,8 +2110,7 @@ begin
     foreach v_name in array v_texts loop
         v_value := v_new ->> v_name;
         continue when v_value is null or v_value = v_old ->> v_name;
-        if v_pending <> '{}' and tg_op = 'UPDATE' and exists (
-            select from jsonb_object_keys(v_pending) t(token) where strpos(v_value, t.token) > 0) then
+        if v_pending <> '{}' and tg_op = 'UPDATE' and app_secrets.resembles_token(v_value, v_pending) then
             raise exception '% cannot be computed from a sealed column', v_name using errcode = 'AS002';
         end if;
         v_patch := v_patch || jsonb_build_object(v_name, app_secrets.checked_value(new.business_id, v_name, v_value));
@@ -2208,6 +2262,7 @@ end $$;
 create or replace function app_secrets.reap_statement() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+#variable_conflict use_variable
 declare
     v_dead uuid[];
 begin
@@ -2250,54 +2305,100 @@ begin
     return null;
 end $$;
 
--- AFTER DELETE on the owner table: what may be left of a business without a row of secrets. No foreign key does this, since
--- its check of a new version would wait for the owner row while the secrets row is held.
-create or replace function app_secrets.reap_business() returns trigger
-    language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    perform app_secrets.forget_business((to_jsonb(old) ->> tg_argv[0])::uuid);
-    return null;
-end $$;
-
 -- ---------------------------------------------------------------------------------------------------------------------
 -- The mirrors, while a name has both places.
 
--- business_secrets to owner table: makes the plaintext columns equal to {name: value}. The statement runs under the path that
--- the app's triggers are used to, after refusing temporary types. A column that is NOT NULL is cleared to its default.
+-- business_secrets to owner table: makes the plaintext columns equal to {name: value}, and sees that they are. A trigger of the
+-- app's may make another value of one, which the sync carries back; where it withholds the write, the two sides would differ.
 create or replace function app_secrets.write_legacy(p_business_id uuid, p_values jsonb) returns void
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_path constant text := (select s.app_search_path || ', pg_temp' from app_secrets.settings s);
+    -- One value, as most writes are, has a statement of its own, which is planned once a session.
+    v_name constant text := jsonb_path_query_first(p_values, '$.keyvalue().key') #>> '{}';
+    v_after jsonb;
+    v_constraint text;
+    v_table text;
+    v_schema text;
+begin
+    if pg_my_temp_schema() <> 0 then
+        perform app_secrets.refuse_temporary_types();
+    end if;
+    begin
+        perform set_config('app_secrets.writing_legacy', p_business_id::text, true);
+        if p_values ->> v_name is not null and p_values - v_name = '{}' then
+            v_after := jsonb_build_object(v_name, app_secrets.write_legacy_value(p_business_id, v_name, p_values ->> v_name, v_path));
+        else
+            v_after := app_secrets.write_legacy_values(p_business_id, p_values, v_path);
+        end if;
+        perform set_config('app_secrets.writing_legacy', '', true);
+    exception when integrity_constraint_violation then
+        -- Its DETAIL shows the whole row, with columns that the caller may not read.
+        get stacked diagnostics v_constraint = constraint_name, v_table = table_name, v_schema = schema_name;
+        raise exception '%', sqlerrm using errcode = sqlstate, constraint = v_constraint, table = v_table, schema = v_schema;
+    end;
+    if v_after is null or exists (
+        select from jsonb_each_text(p_values) e
+        where (v_after ->> e.key) is distinct from e.value and app_secrets.normalize(v_after ->> e.key) is distinct from e.value) then
+        perform app_secrets.require_equal_sides(p_business_id, p_values);
+    end if;
+end $$;
+
+-- The statement of write_legacy() for several values, or to clear one: a column that is NOT NULL is cleared to its default. It runs
+-- under the path that the app's triggers are used to, after refusing temporary types. Gives what stands there then.
+create or replace function app_secrets.write_legacy_values(p_business_id uuid, p_values jsonb, p_path text) returns jsonb
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_settings app_secrets.settings;
     v_assignments text;
-    v_name text;
+    v_returned text;
+    v_after jsonb;
 begin
-    if pg_my_temp_schema() <> 0 then
-        perform app_secrets.refuse_temporary_types();
-    end if;
     select s.* into v_settings from app_secrets.settings s;
-    -- One value, as most writes are, has a statement of its own, which is planned once a session.
-    v_name := jsonb_path_query_first(p_values, '$.keyvalue().key') #>> '{}';
-    if p_values ->> v_name is not null and p_values - v_name = '{}' then
-        perform set_config('app_secrets.writing_legacy', p_business_id::text, true);
-        perform app_secrets.write_legacy_value(p_business_id, v_name, p_values ->> v_name, v_settings.app_search_path || ', pg_temp');
-        perform set_config('app_secrets.writing_legacy', '', true);
-        return;
-    end if;
     select string_agg(case
-        when p_values ->> c.name is null and a.attnotnull then format('%I = default', c.legacy_column)
-        else format('%I = ($1 operator(pg_catalog.->>) %L)', c.legacy_column, c.name) end, ', ')
-    into v_assignments
+            when p_values ->> c.name is null and a.attnotnull then format('%I = default', c.legacy_column)
+            else format('%I = ($1 operator(pg_catalog.->>) %L)', c.legacy_column, c.name) end, ', '),
+        format('pg_catalog.jsonb_object(%L::text[], array[%s])', array_agg(c.name), string_agg(format('b.%I::pg_catalog.text', c.legacy_column), ', '))
+    into v_assignments, v_returned
     from app_secrets.catalogue c
     join pg_attribute a on a.attrelid = v_settings.owner_table::regclass and a.attname = c.legacy_column
     where c.legacy_state in ('synced', 'filled') and p_values ? c.name;
-    if v_assignments is not null then
-        perform set_config('search_path', v_settings.app_search_path || ', pg_temp', true),
-            set_config('app_secrets.writing_legacy', p_business_id::text, true);
-        execute format('update /* app-secrets */ %s set %s where %I operator(pg_catalog.=) $2', v_settings.owner_table, v_assignments, v_settings.owner_key)
-        using p_values, p_business_id;
-        perform set_config('app_secrets.writing_legacy', '', true);
+    if v_assignments is null then
+        return p_values;
+    end if;
+    perform set_config('search_path', p_path, true);
+    execute pg_catalog.format('update /* app-secrets */ %s b set %s where b.%I operator(pg_catalog.=) $2 returning %s',
+        v_settings.owner_table, v_assignments, v_settings.owner_key, v_returned)
+    into v_after using p_values, p_business_id;
+    if app_secrets.deferred_triggers() is not null then
+        execute pg_catalog.format('set constraints %1$s immediate; set constraints %1$s deferred', app_secrets.deferred_triggers());
+    end if;
+    return v_after;
+end $$;
+
+-- Refuses what would leave the plaintext columns and the sealed cells of these names different.
+create or replace function app_secrets.require_equal_sides(p_business_id uuid, p_values jsonb) returns void
+    language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_variable
+declare
+    v_legacy constant jsonb := app_secrets.read_legacy(p_business_id);
+    v_sealed jsonb;
+    v_bad text;
+begin
+    if v_legacy is null then
+        return;
+    end if;
+    select to_jsonb(s.*) into v_sealed from public.business_secrets s where s.business_id = p_business_id;
+    select string_agg(k.name, ', ') into v_bad
+    from jsonb_object_keys(p_values) as k(name)
+    where v_legacy ? k.name and app_secrets.normalize(v_legacy ->> k.name)
+        is distinct from app_secrets.reveal_in_place(p_business_id, k.name, v_sealed ->> k.name);
+    if v_bad is not null then
+        raise exception '% would not stand in the plaintext column as it was written: a trigger changes or withholds it', v_bad
+            using errcode = 'AS002', hint = 'Nothing was written. Look at the triggers of the table that holds the plaintext.';
     end if;
 end $$;
 
@@ -2306,15 +2407,16 @@ end $$;
 create or replace function app_secrets.mirror_to_legacy() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+#variable_conflict use_variable
 declare
     v_business_id constant uuid := case when tg_op = 'DELETE' then old.business_id else new.business_id end;
-    v_sealed constant jsonb := case when tg_op = 'DELETE' then '{}' else to_jsonb(new) end;
+    v_sealed jsonb;
     v_legacy jsonb;
     v_changed jsonb;
 begin
     -- The backfill copies from there, under the lock of the owner row; the condition on the login keeps services from
     -- claiming it.
-    if current_setting('app_secrets.origin', true) = 'backfill' and session_user = current_user then
+    if current_setting('app_secrets.origin', true) = 'backfill' and pg_has_role(session_user, current_user, 'member') then
         return null;
     end if;
     -- mirror_row() wrote what stands in the plaintext columns, and seal_row() sealed it as it was given. The depth keeps statements
@@ -2327,6 +2429,8 @@ begin
     if v_legacy is null then
         return null;
     end if;
+    -- As it stands by now: a trigger of the app's may have written the row once more, and that came here before.
+    select to_jsonb(s.*) into v_sealed from public.business_secrets s where s.business_id = v_business_id;
     select jsonb_object_agg(c.name, c.value) into v_changed
     from (
         select v.name, app_secrets.reveal(v_business_id, v.name, v_sealed ->> v.name) as value
@@ -2361,14 +2465,16 @@ begin
     return null;
 end $$;
 
--- Owner table to business_secrets, for one row: what changed in {name: text} is written. Where write_legacy() is what changed it,
--- only what differs from the sealed value is: a trigger of the app's may have made something else of it. Nowhere else is a
+-- Owner table to business_secrets, for one row: what changed in {name: text} is written, as it stands by now, since a trigger of
+-- the app's may have written the row once more, and that came here before. Where write_legacy() is what changed it, only what differs from the sealed value is: a trigger of the app's may have made something else of it. Nowhere else is a
 -- value opened for that, since seal() compares it with the one before.
 create or replace function app_secrets.mirror_row(p_business_id uuid, p_new jsonb, p_old jsonb) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+#variable_conflict use_variable
 declare
     v_sealed jsonb;
+    v_legacy constant jsonb := app_secrets.read_legacy(p_business_id);
     v_changed jsonb;
     v_origin constant text := current_setting('app_secrets.origin', true);
     v_mirroring constant text := current_setting('app_secrets.mirroring', true);
@@ -2379,11 +2485,11 @@ begin
         perform app_secrets.refuse_temporary_types();
     end if;
     -- Waits for a session that has locked the secrets row and is about to be refused the owner row.
-    select to_jsonb(s) into v_sealed from public.business_secrets s where s.business_id = p_business_id for update;
+    select to_jsonb(s.*) into v_sealed from public.business_secrets s where s.business_id = p_business_id for update;
     select jsonb_object_agg(c.name, c.value), bool_or(c.value is null) into v_changed, v_clears
     from (
-        select n.name, app_secrets.normalize(p_new ->> n.name) as value
-        from jsonb_object_keys(p_new) as n(name)
+        select n.name, app_secrets.normalize(v_legacy ->> n.name) as value
+        from jsonb_object_keys(v_legacy) as n(name)
         where p_new ->> n.name is distinct from p_old ->> n.name
     ) c
     where c.value is not null or v_sealed ->> c.name is not null;
@@ -2397,7 +2503,17 @@ begin
         perform set_config('app_secrets.origin', 'legacy', true), set_config('app_secrets.mirroring', p_business_id::text, true),
             set_config('app_secrets.mirrored', case when v_clears then '' else
                 (select count(*)::text from jsonb_object_keys(v_changed)) end, true);
-        perform app_secrets.write_cells(p_business_id, v_changed, v_sealed);
+        if v_sealed is not null or current_setting('transaction_isolation') = 'read committed' then
+            perform app_secrets.write_cells(p_business_id, v_changed, v_sealed);
+        else
+            begin
+                perform app_secrets.write_cells(p_business_id, v_changed, v_sealed);
+            exception when unique_violation then
+                -- Somebody made the row after this transaction's snapshot, which does not show it.
+                raise exception 'business % was written by another transaction', p_business_id using errcode = '40001',
+                    hint = 'Nothing was changed. Try again.';
+            end;
+        end if;
         perform set_config('app_secrets.origin', coalesce(v_origin, ''), true),
             set_config('app_secrets.mirroring', coalesce(v_mirroring, ''), true), set_config('app_secrets.mirrored', '', true);
     end if;
@@ -2603,10 +2719,10 @@ begin
     -- cells are written from by functions of ours. The business must exist, and its row, p_stored, be locked.
     perform app_secrets.make_function('app_secrets.write_cells(p_business_id uuid, p_values jsonb, p_stored jsonb)', 'returns void', 'security definer',
         format($body$
+#variable_conflict use_variable
 declare
     v_name constant text := jsonb_path_query_first(p_values, '$.keyvalue().key') #>> '{}';
     v_token constant text := gen_random_uuid()::text;
-    v_row public.business_secrets;
     v_stash jsonb;
     v_cells jsonb;
     v_written bigint;
@@ -2627,10 +2743,8 @@ begin
             from jsonb_each_text(p_values) as e(name, value)) t;
         perform set_config('app_secrets.pending', v_stash::text, true);
         if p_stored is not null then
-            v_row := jsonb_populate_record(null::public.business_secrets, p_stored || v_cells);
             update /* app-secrets */ public.business_secrets s set %3$s where s.business_id = p_business_id;
         else
-            v_row := jsonb_populate_record(null::public.business_secrets, v_cells);
             insert /* app-secrets */ into public.business_secrets (business_id, %4$s) values (p_business_id, %5$s);
         end if;
     end if;
@@ -2649,9 +2763,12 @@ end$body$,
                     E'\n        when %L then update /* app-secrets */ public.business_secrets s set %I = v_token where s.business_id = p_business_id;',
                     c.name, c.name), '' order by c.position) || E'\n        end case;'
                 from app_secrets.catalogue c where c.sealed and c.in_place <> 'pending' and c.retired_at is null), 'null;'),
-            (select string_agg(format('%I = v_row.%I', c.name, c.name), ', ' order by c.position) from app_secrets.catalogue c where c.retired_at is null),
+            (select string_agg(format('%1$I = case when v_cells ? %1$L then (v_cells ->> %1$L)%2$s else s.%1$I end', c.name,
+                case c.type when 'text' then '' else '::' || c.type end), ', ' order by c.position)
+            from app_secrets.catalogue c where c.retired_at is null),
             (select string_agg(format('%I', c.name), ', ' order by c.position) from app_secrets.catalogue c where c.retired_at is null),
-            (select string_agg(format('v_row.%I', c.name), ', ' order by c.position) from app_secrets.catalogue c where c.retired_at is null)));
+            (select string_agg(format('(v_cells ->> %L)%s', c.name, case c.type when 'text' then '' else '::' || c.type end), ', ' order by c.position)
+            from app_secrets.catalogue c where c.retired_at is null)));
 end $$;
 
 -- The owner table as the settings name it, and the sync with its plaintext columns; without p_owner its triggers are left as
@@ -2664,9 +2781,11 @@ declare
     v_owner text;
     v_on boolean;
     v_strength text;
+    v_deferred text;
     v_names text[];
     v_new text;
     v_old text;
+    v_read text;
     v_differs text;
     v_any text;
 begin
@@ -2675,11 +2794,12 @@ begin
     select array_agg(c.name order by c.position),
         string_agg(format('new.%I::text', c.legacy_column), ', ' order by c.position),
         string_agg(format('old.%I::text', c.legacy_column), ', ' order by c.position),
+        string_agg(format('b.%I::text', c.legacy_column), ', ' order by c.position),
         -- As bytes: citext and other collations call different keys equal.
         string_agg(format('old.%I::text collate "C" is distinct from new.%I::text collate "C"', c.legacy_column, c.legacy_column),
             E'\n    or ' order by c.position),
         string_agg(format('new.%I is not null', c.legacy_column), ' or ' order by c.position)
-    into v_names, v_new, v_old, v_differs, v_any
+    into v_names, v_new, v_old, v_read, v_differs, v_any
     from app_secrets.catalogue c where c.legacy_state in ('synced', 'filled');
     v_on := v_names is not null;
     if v_on and v_settings.frozen_at is not null then
@@ -2696,12 +2816,25 @@ begin
         where i.indrelid = v_owner::regclass and i.indisunique and i.indpred is null and i.indexprs is null)
         then 'update' else 'no key update' end;
 
+    -- AFTER DELETE on the owner table: what may be left of a business without a row of secrets. No foreign key does this, since
+    -- its check of a new version would wait for the owner row while the secrets row is held.
+    perform app_secrets.make_function('app_secrets.reap_business()', 'returns trigger', 'security definer',
+        format('begin perform app_secrets.forget_business(old.%I); return null; end', v_settings.owner_key));
+    -- The app's deferred triggers on the owner table. Before PostgreSQL 18 they run as whoever is the user at the end of the
+    -- transaction, and a service may nothing there: after a write of ours they run at once, with our rights as all others do.
+    v_deferred := (
+        select string_agg(format('%s.%I', k.connamespace::regnamespace, k.conname), ', ' order by k.conname)
+        from pg_trigger g
+        join pg_constraint k on k.oid = g.tgconstraint and k.contype = 't'
+        where g.tgrelid = v_owner::regclass and g.tgenabled <> 'D' and g.tginitdeferred);
+    perform app_secrets.make_function('app_secrets.deferred_triggers()', 'returns text', 'immutable',
+        format('begin return %L::text; end', v_deferred));
     perform app_secrets.make_function('app_secrets.sync_is_on()', 'returns boolean', 'stable',
         format('begin return %s; end', v_on::text));
     perform app_secrets.make_function('app_secrets.synced_names()', 'returns text[]', 'stable',
         format('begin return %L::text[]; end', coalesce(v_names, '{}')));
     perform app_secrets.make_function('app_secrets.owner_exists(p_business_id uuid)', 'returns boolean', 'stable security definer set row_security = off',
-        format('begin return exists (select from %s b where b.%I = p_business_id); end', v_owner, v_settings.owner_key));
+        format(E'#variable_conflict use_variable\nbegin return exists (select from %s b where b.%I = p_business_id); end', v_owner, v_settings.owner_key));
     -- PostgreSQL takes row locks along all versions of a row. With FOR UPDATE a session may hold a newer version while it still waits
     -- for an older one, which the check of a child's foreign key holds that wants the newer; and SKIP LOCKED waits for a newer
     -- version, though not for the first. Either way old code ran into a deadlock, about once in 40,000 transactions. So such a lock is
@@ -2709,6 +2842,7 @@ begin
     -- should wait at all, a turn is as short as it can be. FOR NO KEY UPDATE is in no child's way, and waits as it is.
     perform app_secrets.make_function('app_secrets.lock_owner_row(p_business_id uuid, p_wait boolean)', 'returns boolean',
         'security definer set row_security = off', format($body$
+#variable_conflict use_variable
 declare
     v_timeout constant text := current_setting('lock_timeout');
     -- NULL: without end, as 0 has it.
@@ -2743,19 +2877,22 @@ begin
 end$body$, v_owner, v_settings.owner_key, v_strength, (v_strength = 'update')::text));
     -- {name: text} of the plaintext columns; NULL where there is no such business.
     perform app_secrets.make_function('app_secrets.read_legacy(p_business_id uuid)', 'returns jsonb', 'stable security definer set row_security = off',
-        case when v_on then format('begin return (select /* app-secrets */ jsonb_object(%L::text[], array[%s]) from %s b where b.%I = p_business_id); end',
-            v_names, replace(v_new, 'new.', 'b.'), v_owner, v_settings.owner_key)
+        case when v_on then format(E'#variable_conflict use_variable\nbegin return (select /* app-secrets */ jsonb_object(%L::text[], array[%s]) from %s b where b.%I = p_business_id); end',
+            v_names, v_read, v_owner, v_settings.owner_key)
         else 'begin return null; end' end);
     -- The path changes after all conditions, whose operators it must not choose.
     perform app_secrets.make_function('app_secrets.write_legacy_value(p_business_id uuid, p_name text, p_value text, p_path text)',
-        'returns void', 'security definer',
+        'returns text', 'security definer',
         case when v_on then (
-            select 'begin ' || string_agg(format(
+            select E'#variable_conflict use_variable\ndeclare v_after text; begin ' || string_agg(format(
                 'if p_name = %L then perform set_config(''search_path'', p_path, true); '
-                'update /* app-secrets */ %s set %I = p_value where %I operator(pg_catalog.=) p_business_id; return; end if; ',
-                c.name, v_owner, c.legacy_column, v_settings.owner_key), E'\n' order by c.position) || 'end'
+                'update /* app-secrets */ %s b set %I = p_value where b.%I operator(pg_catalog.=) p_business_id '
+                'returning b.%I::pg_catalog.text into v_after; %sreturn v_after; end if; ',
+                c.name, v_owner, c.legacy_column, v_settings.owner_key, c.legacy_column,
+                case when v_deferred is not null then format('set constraints %1$s immediate; set constraints %1$s deferred; ', v_deferred) end),
+                E'\n' order by c.position) || 'return p_value; end'
             from app_secrets.catalogue c where c.legacy_state in ('synced', 'filled'))
-        else 'begin end' end);
+        else 'begin return p_value; end' end);
     perform app_secrets.make_function('app_secrets.mirror_to_sealed()', 'returns trigger', 'security definer',
         case when v_on then format($body$
 begin
@@ -2784,7 +2921,7 @@ end$body$, v_settings.owner_key, v_names, v_new, v_old)
     end if;
     execute format('lock table %s in share row exclusive mode', v_owner);
     execute format('create or replace trigger zz_app_secrets_reap after delete on %s for each row '
-        'execute function app_secrets.reap_business(%L)', v_owner, v_settings.owner_key);
+        'execute function app_secrets.reap_business()', v_owner);
     if v_on then
         -- A sign-up without keys fires nothing.
         execute format('create or replace trigger zz_app_secrets_sync after insert on %s for each row when (%s) '
@@ -2996,6 +3133,7 @@ end $$;
 create or replace function app_secrets.retire_secret(p_name text, p_even_if_set boolean default false) returns void
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
+#variable_conflict use_variable
 declare
     v_known app_secrets.catalogue;
     v_set bigint;

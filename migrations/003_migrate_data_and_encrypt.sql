@@ -84,6 +84,7 @@ begin
     -- Businesses whose plaintext is not in the sealed table yet; at most p_limit of them.
     perform app_secrets.make_function('app_secrets.businesses_to_fill(p_limit integer)', 'returns setof uuid', 'stable set row_security = off',
         case when v_names is null then 'begin return; end' else format($body$
+#variable_conflict use_variable
 begin
     return query
         select /* app-secrets */ b.%1$I
@@ -94,13 +95,14 @@ begin
 end$body$, v_settings.owner_key, v_settings.owner_table, v_missing) end);
 
     perform app_secrets.make_function('app_secrets.businesses_after(p_last uuid, p_limit integer)', 'returns uuid[]', 'stable set row_security = off',
-        format('begin return array(select b.%1$I from %2$s b where p_last is null or b.%1$I > p_last order by b.%1$I limit p_limit); end',
+        format(E'#variable_conflict use_variable\nbegin return array(select b.%1$I from %2$s b where p_last is null or b.%1$I > p_last order by b.%1$I limit p_limit); end',
             v_settings.owner_key, v_settings.owner_table));
 
     -- Locks those businesses that nobody else holds, and gives them: no key of theirs changes meanwhile. SKIP LOCKED may wait for a
     -- newer version of a row all the same (see lock_owner_row()): then all of them are let go and tried again.
     perform app_secrets.make_function('app_secrets.lock_businesses(p_ids uuid[])', 'returns uuid[]', 'set row_security = off',
         format($body$
+#variable_conflict use_variable
 declare
     v_timeout constant text := current_setting('lock_timeout');
     v_locked uuid[];
@@ -128,6 +130,7 @@ end$body$, v_settings.owner_key, v_settings.owner_table));
     perform app_secrets.make_function('app_secrets.fill_businesses(p_ids uuid[])', 'returns void',
         'set row_security = off set enable_seqscan = off set jit = off',
         case when v_names is null then 'begin end' else format($body$
+#variable_conflict use_variable
 begin
     with /* app-secrets */ filled as materialized (
         select f.*
@@ -167,7 +170,7 @@ end$body$, v_references, v_settings.owner_table, v_settings.owner_key, v_pairs, 
         'returns table (name text, legacy_values bigint, sealed_values bigint, mismatched bigint, sample_business_ids uuid[])',
         'stable set row_security = off',
         case when v_names is null then 'begin return; end' else format($body$
-#variable_conflict use_column
+#variable_conflict use_variable
 declare
     v_all_open boolean := true;
 begin
@@ -215,7 +218,7 @@ end$body$, v_settings.owner_key, v_settings.owner_table, v_pairs) end);
     perform app_secrets.make_function('app_secrets.cells_to_seal(p_from uuid, p_limit integer)',
         'returns table (business_id uuid, name text)', 'stable set row_security = off',
         case when v_in_place is null then 'begin return; end' else format($body$
-#variable_conflict use_column
+#variable_conflict use_variable
 begin
     return query
         select s.business_id, c.name
@@ -235,6 +238,7 @@ end $make$;
 create or replace function app_secrets.seal_cell(p_business_id uuid, p_name text) returns void
     language plpgsql set search_path = pg_catalog, pg_temp set row_security = off
 as $$
+#variable_conflict use_variable
 declare
     v_entry app_secrets.catalogue;
     v_stored text;
@@ -242,7 +246,7 @@ declare
     v_reference text;
 begin
     select c.* into v_entry from app_secrets.catalogue c where c.name = p_name;
-    select to_jsonb(s) ->> p_name into v_stored
+    select to_jsonb(s.*) ->> p_name into v_stored
     from public.business_secrets s where s.business_id = p_business_id for update;
     if v_stored is null or (v_entry.sealed and app_secrets.is_reference(v_stored)
         and app_secrets.is_known(p_business_id, p_name, v_stored)) then
@@ -406,7 +410,7 @@ create or replace function app_secrets.orphans(p_business_id uuid default null)
     returns table (vault_id uuid, business_id uuid, name text, role text, wanted boolean)
     language plpgsql stable set search_path = pg_catalog, pg_temp set row_security = off
 as $$
-#variable_conflict use_column
+#variable_conflict use_variable
 begin
     return query
         select r.vault_id, r.business_id, r.name, r.role, r.role in ('current', 'previous')
@@ -417,7 +421,7 @@ begin
         left join public.business_secrets s on s.business_id = r.business_id
         left join app_secrets.secret_versions w on w.business_id = r.business_id and w.name = r.name
         where (p_business_id is null or r.business_id = p_business_id) and case r.role
-            when 'current' then to_jsonb(s) ->> r.name is distinct from r.vault_id::text
+            when 'current' then to_jsonb(s.*) ->> r.name is distinct from r.vault_id::text
             when 'previous' then w.previous_until is null
             else r.role = 'former' end;
 end $$;
@@ -465,6 +469,7 @@ end $$;
 create or replace function app_secrets.record_versions() returns void
     language plpgsql set search_path = pg_catalog, pg_temp set row_security = off
 as $$
+#variable_conflict use_variable
 declare
     v_business_id uuid;
     v_names text[];
@@ -473,7 +478,7 @@ begin
         select s.business_id, array_agg(c.name order by c.position)
         from public.business_secrets s
         cross join app_secrets.catalogue c
-        where c.retired_at is null and c.in_place not in ('pending', 'sealing') and to_jsonb(s) ->> c.name is not null and not exists (
+        where c.retired_at is null and c.in_place not in ('pending', 'sealing') and to_jsonb(s.*) ->> c.name is not null and not exists (
             select from app_secrets.secret_versions v where v.business_id = s.business_id and v.name = c.name)
         group by s.business_id
     loop

@@ -56,12 +56,12 @@ begin
             granted_by text not null default session_user,
             primary key (login, name)
         );
-        -- The platform's own role, and logins that are in the group already: membership meant everything until now. Each of
-        -- these rows can be removed.
+        -- The platform's own role, which can be removed; and logins whose comment says so, which somebody made before there were
+        -- scopes. No login can comment on itself.
         insert into app_secrets.scopes (login, name, may_read, may_write)
         select r.rolname, '*', true, true from pg_roles r
         where r.rolname = 'service_role' or (
-            not r.rolsuper and r.rolcanlogin and r.rolname <> current_user
+            shobj_description(r.oid, 'pg_authid') = 'app-secrets: a scope of every secret'
             and exists (
                 select from pg_auth_members m
                 where m.member = r.oid and m.roleid = 'app_secrets_service'::regrole));
@@ -271,14 +271,17 @@ end $$;
 do $outer$
 declare
     v_settings app_secrets.settings;
+    v_function text[];
 begin
     select s.* into v_settings from app_secrets.settings s;
     if to_regprocedure('app_secrets.accessible_business_ids()') is null then
         if v_settings.access_function is not null then
+            v_function := parse_ident(regexp_replace(v_settings.access_function, '[(][)]$', ''));
             -- The app's own function may name tables without their schema.
             execute format('create function app_secrets.accessible_business_ids() returns setof uuid '
                 'language plpgsql stable security definer set search_path = %s, pg_temp as %L',
-                v_settings.app_search_path, format('begin return query select f.id from %s as f(id); end', v_settings.access_function));
+                v_settings.app_search_path, format('begin return query select f.id from %I.%I() as f(id); end',
+                    case when cardinality(v_function) = 2 then v_function[1] else 'public' end, v_function[cardinality(v_function)]));
         else
             execute format('create function app_secrets.accessible_business_ids() returns setof uuid '
                 'language plpgsql stable security definer set search_path = pg_catalog, pg_temp set row_security = off as %L',
@@ -413,6 +416,7 @@ begin
         'app_secrets.read_cells(p_business_ids uuid[], p_names text[], p_with_versions boolean, p_caller name, p_marks bigint, p_minute bigint, out "values" text[], out versions bigint[], out statuses smallint[], out unmarked boolean)',
         '', 'security definer set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off set row_security = off',
         format($body$
+#variable_conflict use_variable
 begin
     if cardinality(p_names) < 8 then
         select /* app-secrets */ array_agg(x.value), array_agg(x.version), array_agg(x.status), bool_or(
@@ -566,8 +570,9 @@ as $$
 declare
     v_at timestamptz;
 begin
-    if p_text ~ '^\+?\d{4,6}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?\s?([Zz]|[+-]\d{2}(:?\d{2})?)?$'
-        or p_text ~ '^(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d{2} (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} \d{2}:\d{2}:\d{2} (GMT|UTC)$' then
+    -- Without a backslash, which means something else where the caller has standard_conforming_strings off.
+    if p_text ~ '^[+]?[0-9]{4,6}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]{1,9})?)? ?([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?$'
+        or p_text ~ '^(Mon|Tue|Wed|Thu|Fri|Sat|Sun), [0-9]{2} (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} (GMT|UTC)$' then
         begin
             v_at := replace(ltrim(p_text, '+'), ',', case when p_text ~ '^[A-Z]' then ' ' else '.' end)::timestamptz;
         exception when data_exception then
@@ -650,6 +655,7 @@ end $$;
 create or replace function app_secrets.write_checked(p_business_id uuid, p_values jsonb, p_stored jsonb) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+#variable_conflict use_variable
 declare
     v_cells jsonb;
     v_bad text;
@@ -660,7 +666,7 @@ begin
     -- The audit's word for this side, whatever the session has set, and nothing that only the mirror may say.
     perform set_config('app_secrets.origin', '', true), set_config('app_secrets.mirrored', '', true);
     perform app_secrets.write_cells(p_business_id, p_values, p_stored);
-    select to_jsonb(s) into v_cells from public.business_secrets s where s.business_id = p_business_id;
+    select to_jsonb(s.*) into v_cells from public.business_secrets s where s.business_id = p_business_id;
     select string_agg(e.key, ', ') into v_bad
     from jsonb_each_text(p_values) e
     join app_secrets.catalogue c on c.name = e.key and c.type = 'text'
@@ -727,8 +733,9 @@ begin
         exception when data_exception then
             v_every := '0';
         end;
-        if v_every <= '0' then
-            raise exception 'rotate_every must be a length of time, as 90 days' using errcode = 'AS002';
+        -- Beyond that the day on which it is due might be no date.
+        if v_every <= '0' or v_every > '100 years' then
+            raise exception 'rotate_every must be a length of time, as 90 days, and at most 100 years' using errcode = 'AS002';
         end if;
         update app_secrets.secret_versions v set
             expires_at = case when v_option.value ? 'expires_at' then v_until else v.expires_at end,
@@ -1081,6 +1088,8 @@ begin
             where t.pubname = 'supabase_realtime' and t.schemaname = 'public' and t.tablename = 'business_secrets') then
         alter publication supabase_realtime add table public.business_secrets;
     end if;
+exception when insufficient_privilege then
+    raise warning 'the publication supabase_realtime belongs to another role, which alone can add public.business_secrets to it';
 end $$;
 
 -- ---------------------------------------------------------------------------------------------------------------------
@@ -1200,6 +1209,7 @@ end $$;
 create or replace function app_secrets.seal_anew(p_vault_ids uuid[], p_values text[]) returns void
     language plpgsql set search_path = pg_catalog, pg_temp set row_security = off
 as $$
+#variable_conflict use_variable
 declare
     v_row app_secrets.vault_rows;
     v_id uuid;
@@ -1313,11 +1323,23 @@ create or replace function app_secrets.make_grants() returns void
 as $$
 declare
     v_function regprocedure;
+    v_grantee text;
 begin
+    -- Whoever else got them, by a default privilege as a rule: functions run with our rights, and some give values.
+    for v_function, v_grantee in
+        select p.oid::regprocedure, case g.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(g.grantee)) end
+        from pg_proc p
+        cross join lateral aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) g
+        where (p.pronamespace = 'app_secrets'::regnamespace
+                or (p.pronamespace = 'public'::regnamespace and obj_description(p.oid, 'pg_proc') like 'app-secrets contract %'))
+            and g.grantee <> p.proowner
+        group by 1, 2
+    loop
+        execute format('revoke all on function %s from %s cascade', v_function, v_grantee);
+    end loop;
     revoke all on schema app_secrets from public, anon, authenticated, service_role, app_secrets_service;
     revoke all on all tables in schema app_secrets from public, anon, authenticated, service_role, app_secrets_service;
     revoke all on all sequences in schema app_secrets from public, anon, authenticated, service_role, app_secrets_service;
-    revoke all on all functions in schema app_secrets from public, anon, authenticated, service_role, app_secrets_service;
     revoke all on public.business_secrets, public.decrypted_business_secrets, public.business_secret_names, public.business_secret_status
         from public, anon, authenticated, service_role, app_secrets_service;
     grant select, insert, update, delete on public.business_secrets to authenticated, service_role;
@@ -1332,7 +1354,6 @@ begin
         select p.oid::regprocedure from pg_proc p
         where p.pronamespace = 'public'::regnamespace and obj_description(p.oid, 'pg_proc') like 'app-secrets contract %'
     loop
-        execute format('revoke all on function %s from public, anon, authenticated, service_role, app_secrets_service', v_function);
         execute format('grant execute on function %s to service_role, app_secrets_service', v_function);
     end loop;
 end $$;
@@ -1395,6 +1416,13 @@ begin
         union all
         select 'the sync with the plaintext columns', 'is made for other names, or a trigger of it is missing or disabled'
         where not (app_secrets.owner_sync_stands() and app_secrets.table_sync_stands())
+        union all
+        select format('%s.%I', s.owner_table, c.legacy_column), 'is not there any more: `app-secrets migrate --reapply` takes it as dropped'
+        from app_secrets.settings s
+        join app_secrets.catalogue c on c.legacy_state in ('synced', 'filled')
+        where not exists (
+            select from pg_attribute a
+            where a.attrelid = s.owner_table::regclass and a.attname = c.legacy_column and not a.attisdropped)
         union all
         select format('public.business_secrets.%I', c.name), 'has no CHECK that it holds references'
         from app_secrets.lacking_columns() c where c.lacks_check;

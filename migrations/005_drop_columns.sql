@@ -64,6 +64,7 @@ end $$;
 create or replace function app_secrets.require_verified_since(p_seen pg_snapshot) returns void
     language plpgsql set search_path = pg_catalog, pg_temp set row_security = off
 as $$
+#variable_conflict use_variable
 declare
     v_settings app_secrets.settings;
     v_ids uuid[];
@@ -117,7 +118,11 @@ begin
     perform app_secrets.lock_tables('access exclusive', 'access exclusive');
     perform app_secrets.require_verified_since(v_seen_again);
 
-    delete from app_secrets.dropped_objects;
+    -- What was dropped with other columns stays on record, and what a rollback could not put back.
+    delete from app_secrets.dropped_objects d
+    where (d.kind = 'column' and exists (
+            select from app_secrets.catalogue c where c.legacy_state = 'filled' and c.legacy_column = d.legacy_column))
+        or exists (select from app_secrets.legacy_dependents() l where l.kind = d.kind and l.object = d.object);
     insert into app_secrets.dropped_objects (kind, object, legacy_column, definition)
     select 'column', format('%s.%I', v_owner, a.attname), a.attname,
         format('alter table %s add column %I %s%s%s', v_owner, a.attname, format_type(a.atttypid, a.atttypmod),
@@ -172,7 +177,8 @@ begin
     loop
         execute v_statement;
     end loop;
-    update app_secrets.catalogue c set legacy_state = 'synced' where c.legacy_state = 'dropped';
+    -- A name that was taken out of use meanwhile is in use again, since old code may write its column.
+    update app_secrets.catalogue c set legacy_state = 'synced', retired_at = null where c.legacy_state = 'dropped';
     delete from app_secrets.migrations m where m.version = 5;
     perform app_secrets.make_all();
     insert into app_secrets.backfill_progress (phase) values ('restore')
@@ -205,6 +211,7 @@ begin
 
     perform app_secrets.make_function('app_secrets.businesses_to_restore(p_limit integer)', 'returns setof uuid', 'stable set row_security = off',
         case when v_missing is null then 'begin return; end' else format($body$
+#variable_conflict use_variable
 begin
     return query
         select /* app-secrets */ b.%1$I from %2$s b join public.business_secrets s on s.business_id = b.%1$I
@@ -215,10 +222,11 @@ end$body$, v_settings.owner_key, v_settings.owner_table, v_missing) end);
     execute format('create or replace function app_secrets.restore_businesses(p_ids uuid[]) returns integer language plpgsql '
         'set search_path = %s, pg_temp set row_security = off as %L', v_settings.app_search_path,
         case when v_missing is null then 'begin return 0; end' else format($body$
+#variable_conflict use_variable
 declare
     v_secrets integer;
 begin
-    select /* app-secrets */ coalesce(sum(num_nonnulls(%5$s)), 0) into v_secrets
+    select /* app-secrets */ coalesce(sum(cardinality(array_remove(array[%5$s], null))), 0) into v_secrets
     from (
         select %4$s
         from %2$s b join public.business_secrets s on s.business_id = b.%1$I
@@ -230,7 +238,7 @@ begin
         from %2$s b join public.business_secrets s on s.business_id = b.%1$I
         where b.%1$I = any (p_ids)
         offset 0) r
-    where b.%1$I = r.business_id and num_nonnulls(%5$s) > 0;
+    where b.%1$I = r.business_id and array_remove(array[%5$s], null) <> '{}';
     return v_secrets;
 end$body$, v_settings.owner_key, v_settings.owner_table, v_assignments, v_counts,
             (select string_agg(format('r.%I', c.name), ', ' order by c.position) from app_secrets.catalogue c where c.legacy_state in ('synced', 'filled'))) end);

@@ -55,6 +55,78 @@ for (const major of majors) {
   })
 }
 
+test('a rollback brings back what names had that were dropped earlier, retired ones too', async (t) => {
+  const db = await freshDatabase(t, 17, { migratedTo: 0 })
+  await db.query(`
+    alter table public.businesses alter grok_api_key type varchar(300), alter claude_api_key set default 'none yet',
+      add stripe text;
+    create index by_youtube on public.businesses (youtube_api_key)`)
+  await cliEnds(0, db, ['migrate'])
+  const id = await addBusiness(db, { youtube_api_key: 'youtube', grok_api_key: 'grok' })
+  const drop = (...args) =>
+    cliEnds(0, db, ['migrate', '--drop-legacy', '--yes-drop-plaintext', db.name, ...args])
+  await drop()
+  await cliEnds(0, db, ['names', 'add', 'stripe_key', '--label', 'Stripe', '--legacy-column', 'stripe'])
+  await cliEnds(0, db, ['migrate'])
+  await drop()
+  await cliEnds(0, db, ['names', 'retire', 'youtube_api_key', '--even-if-set'])
+  await cliEnds(0, db, ['rollback'])
+  const columns = await db.query(
+    `select a.attname as name, format_type(a.atttypid, a.atttypmod) as type, pg_get_expr(d.adbin, d.adrelid) as value
+     from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+     where a.attrelid = 'public.businesses'::regclass and a.attname in ('grok_api_key', 'claude_api_key') order by 1`,
+  )
+  assert.deepEqual(columns, [
+    { name: 'claude_api_key', type: 'text', value: "'none yet'::text" },
+    { name: 'grok_api_key', type: 'character varying(300)', value: null },
+  ])
+  assert.ok((await db.one("select to_regclass('public.by_youtube') as index")).index)
+
+  // Old code writes the column of the name that was retired: it is in use again, and no plaintext stands alone.
+  await db.query("update public.businesses set youtube_api_key = 'from old code' where id = $1", [id])
+  assert.equal((await get(db, id)).youtube_api_key, 'from old code')
+  await cliEnds(0, db, ['verify'])
+  await drop()
+  assert.equal((await get(db, id)).youtube_api_key, 'from old code')
+})
+
+test('what a rollback could not put back is kept through another drop', async (t) => {
+  const db = await freshDatabase(t, 17, { migratedTo: 0 })
+  await db.query("alter table public.businesses add constraint long check (gemini_api_key like 'AIza%')")
+  await cliEnds(0, db, ['migrate'])
+  await addBusiness(db, { gemini_api_key: 'AIza-one' })
+  const drop = () => cliEnds(0, db, ['migrate', '--drop-legacy', '--yes-drop-plaintext', db.name])
+  await drop()
+  await db.query("update public.business_secrets set gemini_api_key = 'another'")
+  await cliEnds(2, db, ['rollback'])
+  await drop()
+  await db.query("update public.business_secrets set gemini_api_key = 'AIza-two'")
+  assert.match((await cliEnds(0, db, ['rollback'])).stdout, /Put back/)
+  assert.equal((await db.query("select from pg_constraint where conname = 'long'")).length, 1)
+})
+
+test('a name whose columns the pre-flight would refuse is refused, and nothing is changed', async (t) => {
+  const db = await freshDatabase(t, 17)
+  await db.query(`
+    alter table public.businesses add a text not null default 'none', add b varchar(20), add c text check (c is not null) default 'x';
+    alter table public.business_secrets add d integer, add e text not null default 'x'`)
+  for (const [name, pattern, ...args] of [
+    ['a', /businesses\.a: NOT NULL/, '--legacy-column', 'a'],
+    ['b', /businesses\.b: the type character varying\(20\)/, '--legacy-column', 'b'],
+    ['c', /businesses\.c: the constraint/, '--legacy-column', 'c'],
+    ['d', /business_secrets\.d: the type integer/],
+    ['e', /business_secrets\.e: NOT NULL/],
+  ]) {
+    const { stderr } = await cliEnds(6, db, ['names', 'add', name, '--label', 'A name', ...args])
+    assert.match(stderr, pattern)
+  }
+  assert.deepEqual(
+    await db.query("select from app_secrets.catalogue where name in ('a', 'b', 'c', 'd', 'e')"),
+    [],
+  )
+  await cliEnds(0, db, ['migrate', '--reapply'])
+})
+
 test('migrate --reapply keeps the names that were added and retired, before 005 and after it', async (t) => {
   const db = await freshDatabase(t, 17, { legacyData: true })
   const id = await addBusiness(db)

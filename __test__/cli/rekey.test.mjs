@@ -64,6 +64,22 @@ test('every secret, earlier ones too, is carried over to a new root key without 
   await cliEnds(6, db, ['rekey', 'begin', '--file', file])
 })
 
+test('it may be finished by a superuser, and by a login whose sessions are the owner of the tables', async (t) => {
+  const { cluster, db, state } = await migrated(t, { businesses: 3 })
+  const before = await state()
+  await cluster.createLogin('deployer', { memberOf: ['postgres'] })
+  await cluster.sql('alter role deployer set role = postgres')
+  for (const role of ['supabase_admin', 'deployer']) {
+    const own = { ...db, admin: cluster.urlFor(role) }
+    const file = join(folder, `${role}.key`)
+    await cliEnds(0, own, ['rekey', 'begin', '--file', file])
+    await cliEnds(0, own, ['rekey', 'begin', '--freeze', '--file', file])
+    await cluster.newRootKey()
+    await cliEnds(0, own, ['rekey', 'finish', '--file', file])
+    assert.deepEqual(await state(), before, role)
+  }
+})
+
 test('what is not in order gets a code, and changes nothing', async (t) => {
   const { cluster, db, state } = await migrated(t, { businesses: 5 })
   const before = await state()

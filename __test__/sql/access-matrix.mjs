@@ -198,6 +198,7 @@ const functions = {
   'app_secrets.checked_values(uuid, jsonb, text[])': 'invoker',
   'app_secrets.create_vault_row(uuid, text, text)': 'definer',
   'app_secrets.current_business_ids()': 'definer',
+  'app_secrets.deferred_triggers()': 'invoker',
   'app_secrets.end_rekey(text)': 'invoker',
   'app_secrets.fill_businesses(uuid[])': 'invoker',
   'app_secrets.fix_orphans(uuid, boolean)': 'invoker',
@@ -252,12 +253,14 @@ const functions = {
   'app_secrets.refuse_temporary_names()': 'invoker',
   'app_secrets.refuse_temporary_types()': 'invoker',
   'app_secrets.register_vault_rows()': 'invoker',
+  'app_secrets.require_equal_sides(uuid, jsonb)': 'definer',
   'app_secrets.require_migration(integer)': 'invoker',
   'app_secrets.require_not_frozen()': 'invoker',
   'app_secrets.require_root_key()': 'definer',
   'app_secrets.require_sealed_alone()': 'invoker',
   'app_secrets.require_verified(uuid[])': 'invoker',
   'app_secrets.require_versions(uuid, jsonb)': 'definer',
+  'app_secrets.resembles_token(text, jsonb)': 'invoker',
   'app_secrets.retire_secret(text, boolean)': 'invoker',
   'app_secrets.reveal(uuid, text, text)': 'definer',
   'app_secrets.reveal_in_place(uuid, text, text)': 'definer',
@@ -291,6 +294,7 @@ const functions = {
   'app_secrets.write_checked(uuid, jsonb, jsonb)': 'definer',
   'app_secrets.write_legacy(uuid, jsonb)': 'definer',
   'app_secrets.write_legacy_value(uuid, text, text, text)': 'definer',
+  'app_secrets.write_legacy_values(uuid, jsonb, text)': 'definer',
 }
 
 /** Those that come with 005. */

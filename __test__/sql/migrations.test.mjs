@@ -222,6 +222,115 @@ onEachMajor('migrations', async (t, major) => {
     const db = await freshDatabase(t, major)
     assert.ok('publication supabase_realtime public.business_secrets' in (await schemaOf(db)))
   })
+
+  await t.test('a publication that belongs to another role is left to it, with a warning', async (t) => {
+    const db = await freshDatabase(t, major, { migratedTo: 3 })
+    await db.query('alter publication supabase_realtime owner to supabase_admin', [], 'supabase_admin')
+    const client = await db.connect()
+    const notices = []
+    client.on('notice', ({ severity, message }) => severity === 'WARNING' && notices.push(message))
+    await client.query(migration(4))
+    assert.match(notices.join(), /supabase_realtime belongs to another role/)
+  })
+
+  await t.test(
+    'a login has no scope that nobody gave it: in another database, or after a restore',
+    async (t) => {
+      const login = `scoped_${major}`
+      const first = await freshDatabase(t, major)
+      await first.query(`create role ${login} login in role app_secrets_service`)
+      await first.query(`select app_secrets.grant_scope('${login}', array['gemini_api_key'])`)
+      const scopes = (db) => db.query('select name from app_secrets.scopes where login = $1', [login])
+      const second = await freshDatabase(t, major, { migratedTo: 3 })
+      await second.query(migration(4))
+      assert.deepEqual(await scopes(second), [])
+      await first.query('drop table app_secrets.scopes')
+      for (const version of [2, 4, 3]) await first.query(migration(version))
+      assert.deepEqual(await scopes(first), [])
+      assert.equal(
+        (await first.query("select from app_secrets.scopes where login = 'service_role' and name = '*'"))
+          .length,
+        1,
+      )
+      await first.query(`drop role ${login}`)
+    },
+  )
+
+  await t.test(
+    'what default privileges hand to other roles is taken again, by the file that is run again too',
+    async (t) => {
+      const db = await freshDatabase(t, major, { migratedTo: 0 })
+      const role = `analyst_${major}`
+      await db.query(`create role ${role} nologin`)
+      await db.query(`alter default privileges grant usage on schemas to ${role}`)
+      await db.query(`alter default privileges grant execute on functions to ${role}`)
+      const open = () =>
+        db.query(
+          `select p.oid::regprocedure::text as function from pg_proc p
+         where (p.pronamespace = 'app_secrets'::regnamespace or obj_description(p.oid, 'pg_proc') like 'app-secrets contract %')
+           and has_function_privilege($1, p.oid, 'execute')`,
+          [role],
+        )
+      for (const version of [2, 3, 4]) await db.query(migration(version))
+      assert.deepEqual(await open(), [])
+      await db.query(`grant execute on all functions in schema app_secrets, public to ${role}`)
+      assert.ok((await open()).length > 50)
+      await db.query(migration(4))
+      assert.deepEqual(await open(), [])
+      await db.query(`drop owned by ${role}`, [], 'supabase_admin')
+      await db.query(`drop role ${role}`)
+    },
+  )
+
+  await t.test('the path of the migrating login is taken anew, and none is one too', async (t) => {
+    const db = await freshDatabase(t, major, { migratedTo: 0, legacyData: true })
+    const path = async () => (await db.one('select app_search_path as path from app_secrets.settings')).path
+    const as = async (setting, ...files) => {
+      await db.query(`alter role postgres in database ${db.name} set search_path = ${setting}`)
+      for (const version of files) await apply(db, version)
+    }
+    await as("''", 2, 3, 4, 5)
+    assert.equal(await path(), 'pg_catalog')
+    await as('public, extensions', 2)
+    assert.equal(await path(), 'public, extensions')
+  })
+
+  await t.test(
+    'a plaintext column that somebody dropped or renamed is taken as dropped, with a warning',
+    async (t) => {
+      const db = await freshDatabase(t, major, { legacyData: true })
+      const id = await addBusiness(db, {
+        gemini_api_key: 'one',
+        grok_api_key: 'two',
+        claude_api_key: 'three',
+      })
+      await db.query('alter table public.businesses drop column grok_api_key cascade')
+      await db.query('alter table public.businesses rename claude_api_key to claude')
+      const stale = await db.query('select object, problem from app_secrets.stale_objects()')
+      for (const column of ['grok_api_key', 'claude_api_key']) {
+        assert.ok(
+          stale.some(({ object }) => object === `public.businesses.${column}`),
+          column,
+        )
+      }
+      const client = await db.connect()
+      const notices = []
+      client.on('notice', ({ severity, message }) => severity === 'WARNING' && notices.push(message))
+      for (const version of [2, 4, 3]) await client.query(migration(version))
+      assert.match(
+        notices.join(),
+        /public\.businesses\.grok_api_key, the plaintext column of grok_api_key, is not there any more/,
+      )
+      assert.deepEqual(await db.query('select * from app_secrets.stale_objects()'), [])
+      await db.query("update public.businesses set gemini_api_key = 'old code' where id = $1", [id])
+      await set(db, id, { grok_api_key: 'new code' })
+      assert.deepEqual(await clear(db, id), {
+        gemini_api_key: 'old code',
+        grok_api_key: 'new code',
+        claude_api_key: 'three',
+      })
+    },
+  )
 })
 
 async function secretsOf(db) {

@@ -236,6 +236,13 @@ export const plaintextKinds = [
         found: /by_key/,
       },
       {
+        what: 'beside the primary key in its index',
+        sql: `drop table public.business_secrets; alter table ${b} drop constraint businesses_pkey, add primary key (id) include (gemini_api_key)`,
+        code: 'legacy_in_key',
+        object: key,
+        fixes: false,
+      },
+      {
         what: 'the replica identity',
         sql: `update ${b} set gemini_api_key = id; alter table ${b} alter gemini_api_key set default '', alter gemini_api_key set not null;
           create unique index known_by on ${b} (id, gemini_api_key); alter table ${b} replica identity using index known_by`,
@@ -310,6 +317,17 @@ export const plaintextKinds = [
         },
         code: 'access_function',
         object: 'public.my_ids',
+        fixes: false,
+      },
+      {
+        what: 'a function that finds with our rights what row level security hides from a user',
+        sql: `create function public.my_ids() returns setof uuid language sql stable as 'select id from ${b}'`,
+        wanted: (w) => {
+          w.access = { function: 'public.my_ids()' }
+        },
+        code: 'access_function',
+        object: 'public.my_ids',
+        found: /rights of its caller/,
         fixes: false,
       },
       {

@@ -132,6 +132,15 @@ export const wantedKinds = [
         says: { severity: 'warn', code: 'secrets_trigger', object: `trigger of_the_app on ${s}` },
       },
       {
+        what: 'one on business_secrets in C, as moddatetime',
+        root: true,
+        sql: `create function public.tsvector_update_trigger_byid() returns trigger language internal as 'tsvector_update_trigger_byid';
+          alter table ${s} add words tsvector, add title text;
+          create trigger of_the_app before insert or update on ${s} for each row
+            execute function public.tsvector_update_trigger_byid('words', 'pg_catalog.english', 'title')`,
+        silent: 'secrets_trigger_path',
+      },
+      {
         what: 'one that is disabled',
         sql: `${trigger("new.gemini_api_key := 'x';")}; alter table ${b} disable trigger of_the_app`,
         silent: 'owner_trigger',
@@ -275,6 +284,30 @@ export const wantedKinds = [
         object: 'app_secrets.wanted',
         fixes: false,
       },
+      ...['owner_table', 'owner_key'].map((name) => ({
+        what: `no ${name}`,
+        wanted: (w) => {
+          delete w[name]
+        },
+        code: 'wanted_owner',
+        object: 'app_secrets.wanted',
+        found: new RegExp(name),
+        fixes: false,
+      })),
+      {
+        what: 'no secrets',
+        wanted: (w) => Object.assign(w, { secrets: [] }),
+        code: 'wanted_count',
+        object: 'app_secrets.wanted',
+        fixes: false,
+      },
+      {
+        what: 'a blank label',
+        wanted: wantedOne({ label: ' \u00a0' }),
+        code: 'wanted_label',
+        object: 'secrets[1].label',
+        fixes: false,
+      },
       {
         what: 'business_secrets as the owner',
         wanted: (w) => Object.assign(w, { owner_table: s, owner_key: 'business_id', access: null }),
@@ -287,12 +320,12 @@ export const wantedKinds = [
       {
         what: 'greenfield',
         sql: `drop table ${s}; alter table ${b} drop gemini_api_key, drop grok_api_key, drop claude_api_key, drop youtube_api_key, drop kling_access_key, drop kling_secret_key, drop global_sms_api_key, drop whatsapp_api_key`,
-        says: { severity: 'note', code: 'legacy_missing', object: `${b}.gemini_api_key` },
+        says: { severity: 'warn', code: 'legacy_missing', object: `${b}.gemini_api_key` },
       },
       {
         what: 'some of the plaintext columns',
         sql: `alter table ${b} drop gemini_api_key, drop kling_secret_key`,
-        says: { severity: 'note', code: 'legacy_missing', object: `${b}.kling_secret_key` },
+        says: { severity: 'warn', code: 'legacy_missing', object: `${b}.kling_secret_key` },
       },
       {
         what: 'other names over other columns',

@@ -109,13 +109,33 @@ onEachMajor('upserts', async (t, major) => {
 
   await claim('do update that computes with a secret of excluded is refused, not stored wrong', async () => {
     const id = await existing({ gemini_api_key: 'one' })
-    const compute = db.query(
-      `insert into public.business_secrets (business_id, gemini_api_key) values ($1, 'two')
-       on conflict (business_id) do update set gemini_api_key = 'prefix-' || excluded.gemini_api_key`,
-      [id],
-    )
-    await assert.rejects(compute, { code: 'AS002' })
-    assert.deepEqual(await clear(db, id), { gemini_api_key: 'one' })
+    const token = 'excluded.gemini_api_key'
+    for (const computed of [
+      `'prefix-' || ${token}`,
+      `left(${token}, 20)`,
+      `right(${token}, 10)`,
+      `upper(${token})`,
+      `initcap(${token})`,
+      `replace(${token}, '-', '')`,
+      `translate(${token}, '-', '_')`,
+    ]) {
+      const compute = db.query(
+        `insert into public.business_secrets (business_id, gemini_api_key) values ($1, 'two')
+         on conflict (business_id) do update set gemini_api_key = ${computed}`,
+        [id],
+      )
+      await assert.rejects(compute, { code: 'AS002' }, computed)
+      assert.deepEqual(await clear(db, id), { gemini_api_key: 'one' })
+    }
+    // What leaves a value as it is may be called.
+    for (const [i, same] of [`trim(${token})`, `${token} || ''`, `substr(${token}, 1, 200)`].entries()) {
+      await db.query(
+        `insert into public.business_secrets (business_id, gemini_api_key) values ($1, $2)
+         on conflict (business_id) do update set gemini_api_key = ${same}`,
+        [id, `same ${i}`],
+      )
+      assert.deepEqual(await clear(db, id), { gemini_api_key: `same ${i}` }, same)
+    }
   })
 
   await claim('an upsert of many rows may mix new ones and existing ones', async () => {

@@ -5,7 +5,7 @@ import { legacyNames } from './secrets.mjs'
 
 const checks = `
 with cells as materialized (
-    select s.business_id, c.name, to_jsonb(s) ->> c.name as stored,
+    select s.business_id, c.name, to_jsonb(s.*) ->> c.name as stored,
         'business_secrets/' || s.business_id || '/' || c.name as vault_name, c.sealed
     from public.business_secrets s
     cross join app_secrets.catalogue c

@@ -66,7 +66,7 @@ export function legacy(db, id) {
 }
 
 async function readRow(db, relation, key, id) {
-  const rows = await db.query(`select to_jsonb(r) as row from public.${relation} r where ${key} = $1`, [id])
+  const rows = await db.query(`select to_jsonb(r.*) as row from public.${relation} r where ${key} = $1`, [id])
   if (!rows.length) return null
   return Object.fromEntries(
     names.map((name) => [name, rows[0].row[name]]).filter(([, value]) => value != null),

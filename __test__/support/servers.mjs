@@ -134,6 +134,7 @@ export class TestCluster {
     // One iteration: a debug build of the addon spends a tenth of a second on the usual 4096, at each connection.
     const verifier = client.escapeLiteral(scramVerifier(password, 1))
     await client.query(`create role ${SERVICE} login in role app_secrets_service password ${verifier}`)
+    await client.query(`comment on role ${SERVICE} is 'app-secrets: a scope of every secret'`)
   }
 
   #maintain(work) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Admin;
 use super::event::Control;
+use super::preflight;
 use super::session::{Interrupted, StepOptions};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -63,6 +64,16 @@ impl Admin {
             }
             Some(_) => Added::Changed,
         };
+        if outcome != Added::Same {
+            let addition = serde_json::json!({
+                "name": secret.name,
+                "label": secret.label,
+                "sealed": secret.sealed,
+                "type": kind,
+                "legacy_column": secret.legacy_column,
+            });
+            preflight::check_addition(&mut self.look().await?, &addition.to_string()).await?;
+        }
         let secret = Arc::new(secret.clone());
         // A writer of either table goes on to the other, so whoever locks both can wait for a gap that never comes: with a
         // legacy column, business_secrets is changed in one transaction and the owner table in the next.

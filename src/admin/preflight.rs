@@ -5,7 +5,7 @@ use sqlx::postgres::PgConnection;
 use super::{Admin, FILES};
 use crate::error::{Error, Result};
 use crate::queries::Answer;
-use crate::queries::preflight::{self, Obstacle, Preflight};
+use crate::queries::preflight::{self, Obstacle, Preflight, Question};
 
 /// The text between two lines of a file.
 fn between(start: &str, end: &str) -> &'static str {
@@ -27,12 +27,17 @@ fn query() -> &'static str {
 }
 
 /// Looks at the shape of the database, and changes nothing.
-pub(crate) async fn look(
-    connection: &mut PgConnection,
-    catalogue: Option<&str>,
-    limit_ms: u32,
-) -> Answer<Preflight> {
-    preflight::ask(connection, wanted(), query(), catalogue, limit_ms).await
+pub(crate) async fn look(connection: &mut PgConnection, question: Question<'_>) -> Answer<Preflight> {
+    preflight::ask(connection, wanted(), query(), question).await
+}
+
+/// Refuses one more secret where 002 would refuse a catalogue that has it. What stood in the way before is not its fault.
+pub(crate) async fn check_addition(connection: &mut PgConnection, addition: &str) -> Result<()> {
+    let before = look(connection, Question::default()).await?;
+    let question = Question { addition: Some(addition), ..Question::default() };
+    let mut obstacles = look(connection, question).await?.obstacles;
+    obstacles.retain(|obstacle| !before.obstacles.contains(obstacle));
+    refuse(&obstacles)
 }
 
 /// Refuses where 002 would, with every reason and its remedy.
@@ -58,7 +63,7 @@ impl Admin {
     /// What stands in the way of a migration, and what it would change of the app's: the worst first.
     /// `limit_ms` bounds the look, which reads the owner table once; 0 does not.
     pub(crate) async fn preflight(&self, connection: &mut PgConnection, limit_ms: u32) -> Answer<Preflight> {
-        look(connection, self.catalogue.as_deref(), limit_ms).await
+        look(connection, Question { catalogue: self.catalogue.as_deref(), addition: None, limit_ms }).await
     }
 }
 

@@ -12,6 +12,13 @@ const BEGIN: &str = "
     set local row_security = off";
 const SET_CATALOGUE: &str = "select pg_catalog.set_config('app_secrets.catalogue', $1, $2)";
 const WANTED: &str = "select pg_catalog.current_setting('app_secrets.wanted')";
+/// Puts one more secret on the list, or another description of one that is on it.
+const ADD_WANTED: &str = "
+    select pg_catalog.set_config('app_secrets.wanted', (w || jsonb_build_object('secrets', coalesce((
+        select jsonb_agg(e.secret order by e.ord)
+        from jsonb_array_elements(w -> 'secrets') with ordinality as e(secret, ord)
+        where e.secret -> 'name' is distinct from $1::jsonb -> 'name'), '[]') || $1::jsonb))::text, true)
+    from (select pg_catalog.current_setting('app_secrets.wanted')::jsonb as w) wanted";
 const SET_TIMEOUT: &str = "select pg_catalog.set_config('statement_timeout', $1, true)";
 
 /// What is wrong, or worth knowing, about the shape of a database.
@@ -61,16 +68,26 @@ pub(crate) async fn set_catalogue(connection: &mut PgConnection, catalogue: &str
     Ok(())
 }
 
-/// Runs 002's block that finds what is wanted, then its query, and undoes both. `limit_ms` bounds each statement; 0 does not.
+/// What the pre-flight is asked about.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Question<'a> {
+    /// The catalogue to take where the database has none, as JSON.
+    pub(crate) catalogue: Option<&'a str>,
+    /// A secret that is wanted too, as the catalogue describes one.
+    pub(crate) addition: Option<&'a str>,
+    /// Bounds each statement, in milliseconds; 0 does not.
+    pub(crate) limit_ms: u32,
+}
+
+/// Runs 002's block that finds what is wanted, then its query, and undoes both.
 pub(crate) async fn ask(
     connection: &mut PgConnection,
     wanted: &'static str,
     query: &'static str,
-    catalogue: Option<&str>,
-    limit_ms: u32,
+    question: Question<'_>,
 ) -> Answer<Preflight> {
     connection.execute(sqlx::raw_sql(BEGIN)).await?;
-    let outcome = look(connection, wanted, query, catalogue, limit_ms).await;
+    let outcome = look(connection, wanted, query, question).await;
     connection.execute(sqlx::raw_sql("rollback")).await?;
     outcome
 }
@@ -79,14 +96,16 @@ async fn look(
     connection: &mut PgConnection,
     wanted: &'static str,
     query: &'static str,
-    catalogue: Option<&str>,
-    limit_ms: u32,
+    question: Question<'_>,
 ) -> Answer<Preflight> {
-    connection.execute(sqlx::query(SET_TIMEOUT).bind(limit_ms.to_string())).await?;
-    if let Some(catalogue) = catalogue {
+    connection.execute(sqlx::query(SET_TIMEOUT).bind(question.limit_ms.to_string())).await?;
+    if let Some(catalogue) = question.catalogue {
         connection.execute(sqlx::query(SET_CATALOGUE).bind(catalogue).bind(true)).await?;
     }
     connection.execute(sqlx::raw_sql(wanted)).await?;
+    if let Some(addition) = question.addition {
+        connection.execute(sqlx::query(ADD_WANTED).bind(addition)).await?;
+    }
     let wanted = connection.fetch_one(WANTED).await?.try_get(0)?;
     // By the simple protocol: the query is long, and planned for this once.
     let rows = connection.fetch_all(sqlx::raw_sql(AssertSqlSafe(query.to_owned()))).await?;

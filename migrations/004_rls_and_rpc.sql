@@ -1008,6 +1008,12 @@ begin
     end if;
     if (new.business_id, new.name) is distinct from (old.business_id, old.name) then
         raise exception 'business_id and name cannot be changed' using errcode = 'AS002';
+    elsif (new.label, new.sealed, new.last4, new.version, new.updated_at, new.last_read_at, new.expires_at, new.rotate_every, new.can_undo)
+        is distinct from
+        (old.label, old.sealed, old.last4, old.version, old.updated_at, old.last_read_at, old.expires_at, old.rotate_every, old.can_undo)
+        or (new.is_set and not old.is_set and new.value is null and not new.undo) then
+        raise exception 'of business_secret_status only value, is_set = false, undo and check_result can be written' using errcode = 'AS002',
+            hint = 'Nothing was written. An expiry and a rotation interval are set by a service, with set_business_secrets().';
     end if;
     perform app_secrets.lock_row(old.business_id);
     select v.version into v_version from app_secrets.secret_versions v

@@ -148,7 +148,7 @@ test('init finds another app’s owner, who may access it, and what is a secret'
       "stripeSecretKey" text, sendgrid_api_key varchar(200), slack_bot_token text, smtp_password text,
       stripe_publishable_key text, api_key_created_at timestamptz, webhook_secret_hash text);
     create table public.members (id uuid primary key, organization uuid references public.organizations);
-    create function public.my_organization_ids() returns setof uuid language sql stable as
+    create function public.my_organization_ids() returns setof uuid language sql stable security definer as
       $$ select uid from public.organizations where admin_id = auth.uid() $$;`)
   const file = join(folder(t), 'app-secrets.json')
   const { stdout } = await cliEnds(0, db, ['init', '--out', file])

@@ -284,3 +284,65 @@ onEachMajor('one bad element of a batch', async (t, major) => {
     await assertSynced(db)
   })
 })
+
+onEachMajor('what the status view cannot write', async (t, major) => {
+  const db = await freshDatabase(t, major)
+  const id = await addBusiness(db, { gemini_api_key: SECRET })
+  const patch = (assignment, name = 'gemini_api_key') =>
+    db.query(`update public.business_secret_status set ${assignment} where business_id = $1 and name = $2`, [
+      id,
+      name,
+    ])
+  for (const assignment of [
+    "label = 'x'",
+    'sealed = false',
+    "last4 = 'x'",
+    'version = 99',
+    'updated_at = now()',
+    "expires_at = '2031-01-01'",
+    "rotate_every = '90 days'",
+    'can_undo = true',
+    "value = 'another', expires_at = '2031-01-01'",
+  ]) {
+    await t.test(`${assignment} is refused, and nothing is written`, async () => {
+      const before = await dataOf(db)
+      await assert.rejects(patch(assignment), { code: 'AS002', message: /business_secret_status only/ })
+      assert.deepEqual(await dataOf(db), before)
+    })
+  }
+
+  await t.test('is_set without a value is refused; false clears', async () => {
+    await assert.rejects(patch('is_set = true', 'grok_api_key'), { code: 'AS002' })
+    await patch('is_set = false')
+    assert.deepEqual(await clear(db, id), {})
+  })
+})
+
+onEachMajor('settings of the caller', async (t, major) => {
+  const db = await freshDatabase(t, major)
+  const id = await addBusiness(db)
+  await t.test('a point in time is read the same without standard_conforming_strings', async () => {
+    const service = await db.connect('app_service')
+    await service.query('set standard_conforming_strings = off')
+    await service.query('select public.set_business_secrets($1, $2)', [
+      id,
+      JSON.stringify({ google_token_expiry: '2031-01-31T12:00:00Z', gemini_api_key: 'x' }),
+    ])
+    assert.equal((await get(db, id)).google_token_expiry, '2031-01-31T12:00:00.000000Z')
+  })
+
+  await t.test(
+    'a rotation interval ends within a century, so that what is due is always a date',
+    async () => {
+      const every = (interval) =>
+        db.query('select public.set_business_secrets($1, $2, null, $3)', [
+          id,
+          '{"gemini_api_key": "y"}',
+          JSON.stringify({ gemini_api_key: { rotate_every: interval } }),
+        ])
+      await assert.rejects(every('178000000 years'), { code: 'AS002' })
+      await every('100 years')
+      await db.query("select * from public.due_business_secrets('1000 years')", [], 'app_service')
+    },
+  )
+})

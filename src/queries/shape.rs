@@ -47,12 +47,12 @@ const COLUMNS: &str = "
     where a.attrelid = pg_catalog.to_regclass($1)
     order by a.attnum";
 
-/// Functions of the app's that give ids of what the signed-in user may access.
+/// Functions of the app's that give ids of what the signed-in user may access, as the pre-flight takes them.
 const FUNCTIONS: &str = "
     select pg_catalog.format('%I.%I()', n.nspname, p.proname)
     from pg_catalog.pg_proc p
     join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-    where p.prokind = 'f' and p.proretset and p.prorettype = 'uuid'::pg_catalog.regtype and p.pronargs - p.pronargdefaults = 0
+    where p.prokind = 'f' and p.prosecdef and p.proretset and p.prorettype = 'uuid'::pg_catalog.regtype and p.pronargs = 0
         and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'app_secrets', 'extensions', 'auth', 'storage')
         and p.proname ~* 'ids?$|_for_user$|^(my|current|accessible|visible)_'
     order by n.nspname <> 'public', n.nspname, p.proname";

@@ -469,7 +469,8 @@ export interface CommonOptions {
   allowInsecure?: boolean
   /**
    * Told of calls, connections, retries and invalidations, never with a value. Default: none, or one that writes lines of
-   * JSON to stderr where the variable APP_SECRETS_LOG names a level: `debug`, `info`, `warn` or `error`.
+   * JSON to stderr where the variable APP_SECRETS_LOG names a level: `debug`, `info`, `warn` or `error`, or `off`.
+   * A logger that throws, or whose promise rejects, is warned of once.
    */
   logger?: Logger
 }

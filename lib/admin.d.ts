@@ -28,7 +28,7 @@ export interface CatalogueOptions {
  * where another migrator is at work, it waits for that one. Never drops plaintext.
  *
  * Rejects with `LOCK_TIMEOUT`, `VERIFICATION_FAILED` or `REFUSED` where it gives up; call it again, it goes on where it
- * stopped. What `onProgress` throws becomes a process warning.
+ * stopped. What `onProgress` throws, or its promise rejects with, becomes a process warning.
  */
 export declare function migrate(
   options?: MigrateOptions | null,

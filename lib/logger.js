@@ -4,6 +4,7 @@
 
 const args = require('./arguments.js')
 const { SecretsError } = require('./errors.js')
+const { warn } = require('./warnings.js')
 
 const levels = ['debug', 'info', 'warn', 'error']
 
@@ -19,23 +20,31 @@ function loggerOf(logger, variable) {
     if (typeof logger !== 'object' && typeof logger !== 'function') {
       throw args.wrong('logger', 'an object with debug, info, warn and error, such as console or pino()')
     }
-    return (level, event, message) => {
-      try {
-        logger[level]?.(event, message)
-      } catch {
-        // A logger that fails is no reason for a read to fail.
-      }
-    }
+    return guarded(logger)
   }
-  if (variable === undefined) return null
-  const least = levels.indexOf(variable.toLowerCase())
+  const level = variable?.trim().toLowerCase() ?? 'off'
+  if (level === 'off') return null
+  const least = levels.indexOf(level)
   if (least < 0) {
-    throw new SecretsError('CONFIG', `APP_SECRETS_LOG must be one of ${levels.join(', ')}`)
+    throw new SecretsError('CONFIG', `APP_SECRETS_LOG must be one of ${levels.join(', ')}, or off`)
   }
   return (level, event, message) => {
     if (levels.indexOf(level) < least) return
     const line = { time: new Date().toISOString(), level, ...event, message }
     process.stderr.write(`${JSON.stringify(line)}\n`)
+  }
+}
+
+/** A logger that fails, at once or by the promise that it returns, is no reason for a read to fail: it is warned of, once. */
+function guarded(logger) {
+  let isWarned = false
+  return async (level, event, message) => {
+    try {
+      await logger[level]?.(event, message)
+    } catch (thrown) {
+      if (!isWarned) warn('the logger failed, and goes on being called', 'LOGGER_FAILED', thrown)
+      isWarned = true
+    }
   }
 }
 

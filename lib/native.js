@@ -4,6 +4,7 @@
 const { Batch } = require('./batch.js')
 const { SecretsError, closed, unknownSecret } = require('./errors.js')
 const explained = require('./explain.js')
+const { callbackFailed } = require('./warnings.js')
 
 let addon
 try {
@@ -144,17 +145,12 @@ async function admin(op, options, onProgress) {
   return JSON.parse(json, withDates)
 }
 
-/** What the callback throws has nobody to catch it, and must not end the migration. */
-function tell(onProgress, event) {
+/** What the callback throws, or its promise rejects with, has nobody to catch it, and must not end the migration. */
+async function tell(onProgress, event) {
   try {
-    onProgress(event)
+    await onProgress(event)
   } catch (thrown) {
-    const message = String(thrown?.message ?? thrown)
-    process.emitWarning(`the callback of migrate() failed, and goes on being called: ${message}`, {
-      type: 'SecretsWatchWarning',
-      code: 'WATCH_CALLBACK_FAILED',
-      detail: String(thrown?.stack ?? ''),
-    })
+    callbackFailed('migrate()', thrown)
   }
 }
 

@@ -1,6 +1,8 @@
 // A watcher: calls back one event at a time, merges what comes meanwhile, and tells of dates that are due. Where events
 // come from is the transport's affair.
 
+const { callbackFailed } = require('./warnings.js')
+
 /** What a slow callback is owed at the most, in businesses: beyond that anything may have changed. */
 const MOST_PENDING = 1000
 /** How often the database is asked what is due. Dates are days away, as a rule. */
@@ -101,7 +103,7 @@ class Watcher {
       try {
         await this.#callback.call(undefined, event)
       } catch (thrown) {
-        warn(thrown)
+        callbackFailed('watch()', thrown)
       }
     }
     this.#busy = false
@@ -117,28 +119,6 @@ class Watcher {
     const [businessId, versions] = first
     this.#changed.delete(businessId)
     return { kind: 'changed', businessId, names: Object.keys(versions), versions }
-  }
-}
-
-/** What a callback throws has nobody to catch it. Rethrown it would end the process, so it becomes a warning. */
-function warn(thrown) {
-  const options = {
-    type: 'SecretsWatchWarning',
-    code: 'WATCH_CALLBACK_FAILED',
-    detail: text(thrown, 'stack'),
-  }
-  const message = text(thrown, 'message')
-  process.emitWarning(`the callback of watch() failed, and goes on being called: ${message}`, options)
-}
-
-/** A property of what was thrown, which may be anything, and throw by itself. */
-function text(thrown, property) {
-  try {
-    if (typeof thrown === 'string') return property === 'message' ? thrown : ''
-    const found = thrown[property]
-    return typeof found === 'string' ? found : ''
-  } catch {
-    return ''
   }
 }
 

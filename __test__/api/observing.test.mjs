@@ -86,6 +86,25 @@ test('a logger that fails, or has not every method, harms nothing', async (t) =>
   })
 })
 
+test('a logger whose methods are async ends no process when they reject, and one warning says so', async () => {
+  const script = `
+    process.on('warning', ({ name, code, message }) => console.log(name, code, message))
+    const rejecting = async () => { throw new Error('no disk') }
+    const logger = { debug: rejecting, info: rejecting, warn: rejecting, error: () => ({ then() { throw 7 } }) }
+    addon.connect({ url: ${JSON.stringify(nowhere)}, timeoutMs: 2000, logger }).then(async (client) => {
+      for (let i = 0; i < 3; i++) await client.get('${id}', 'grok_api_key').catch(({ code }) => console.log(code))
+      await client.get('${marker}', 'grok_api_key').catch(() => {})
+      await client.close()
+      console.log('done')
+    })`
+  const { code, stdout, stderr } = await runScript(script)
+  assert.equal(code, 0, stderr)
+  const lines = stdout.trim().split('\n')
+  assert.equal(lines.filter((line) => line === 'UNAVAILABLE').length, 3)
+  assert.equal(lines.filter((line) => /^SecretsWatchWarning LOGGER_FAILED/.test(line)).length, 1)
+  assert.ok(lines.includes('done'))
+})
+
 test('APP_SECRETS_LOG writes a line of JSON for each event of its level, to stderr', async () => {
   const script = `addon.connect({ url: ${JSON.stringify(nowhere)}, timeoutMs: 2000 }).then(async (client) => {
     await client.get('${id}', 'grok_api_key').catch(() => {})
@@ -109,8 +128,12 @@ test('APP_SECRETS_LOG writes a line of JSON for each event of its level, to stde
     assert.ok(lines.every(({ time, message }) => !Number.isNaN(Date.parse(time)) && message))
     assert.ok(!stderr.includes(marker))
   }
-  const { stdout } = await runScript(script, { env: { APP_SECRETS_LOG: 'loud' } })
-  assert.match(stdout, /^CONFIG APP_SECRETS_LOG must be one of debug, info, warn, error/)
+  const loud = await runScript(script, { env: { APP_SECRETS_LOG: 'loud' } })
+  assert.match(loud.stdout, /^CONFIG APP_SECRETS_LOG must be one of debug, info, warn, error, or off/)
+  for (const off of ['off', 'OFF', ' off ', '']) {
+    const { stdout, stderr } = await runScript(script, { env: { APP_SECRETS_LOG: off } })
+    assert.deepEqual([stdout, stderr], ['', ''], off)
+  }
 })
 
 test("each call is a span by the conventions for databases, and a failure's code is its error.type", async (t) => {

@@ -57,16 +57,21 @@ test('it reads the environment, and says what is missing there', async (t) => {
   assert.match(missing.stdout, /^CONFIG .*pass `url`, or set ADMIN_DATABASE_URL/)
 })
 
-test('a callback that throws is a warning, and the migration goes on', async (t) => {
-  const db = await freshDatabase(t, 17, { migratedTo: 0, legacyData: true })
-  const { stdout, stderr, code } = await runScript(
-    `addon.migrate({ url: process.env.URL }, () => { throw new Error('mine') }).then((r) => console.log(r.applied))`,
-    { env: { URL: db.admin } },
-  )
-  assert.equal(code, 0)
-  assert.equal(stdout, '[ 2, 3, 4 ]\n')
-  assert.match(stderr, /the callback of migrate\(\) failed, and goes on being called: mine/)
-})
+for (const [how, callback] of [
+  ['throws', "() => { throw new Error('mine') }"],
+  ['rejects', "async () => { throw new Error('mine') }"],
+]) {
+  test(`a callback that ${how} is a warning, and the migration goes on`, async (t) => {
+    const db = await freshDatabase(t, 17, { migratedTo: 0, legacyData: true })
+    const { stdout, stderr, code } = await runScript(
+      `addon.migrate({ url: process.env.URL }, ${callback}).then((r) => console.log(r.applied))`,
+      { env: { URL: db.admin } },
+    )
+    assert.equal(code, 0, stderr)
+    assert.equal(stdout, '[ 2, 3, 4 ]\n')
+    assert.match(stderr, /the callback of migrate\(\) failed, and goes on being called: mine/)
+  })
+}
 
 test('what it refuses has a code', async (t) => {
   const db = await freshDatabase(t, 17, { migratedTo: 0, legacyData: true })

@@ -75,6 +75,19 @@ export declare class SecretsError extends Error {
   code: ErrorCode
 }
 
+/** The name where it is one name, and none where it may be one of several. */
+type OneName<N, All = N> = N extends unknown ? ([All] extends [N] ? N : never) : never
+
+/** Of an array of names, those that are in it for certain: the literal ones of a tuple. */
+type CertainNames<Names extends readonly string[]> = number extends Names['length']
+  ? never
+  : { [At in keyof Names]: OneName<Names[At]> }[number]
+
+/** What `getMany` gives: a property for each literal name, and perhaps one for each name that an array of names may hold. */
+export type ReadSecrets<Names extends readonly string[]> = [Names[number]] extends [CertainNames<Names>]
+  ? Record<Names[number], string | null>
+  : { [name in CertainNames<Names>]: string | null } & { [name in Names[number]]?: string | null }
+
 /** Reads and writes the secrets of businesses. Made by `connect`; safe to share by everything in the process. */
 export declare class Secrets {
   protected constructor()
@@ -86,7 +99,10 @@ export declare class Secrets {
    *
    * Rejects with `DECRYPT_FAILED`, which names them, if any of them cannot be decrypted: read the others by themselves.
    */
-  getMany<N extends SecretName>(businessId: string, names: readonly N[]): Promise<Record<N, string | null>>
+  getMany<const Names extends readonly SecretName[]>(
+    businessId: string,
+    names: Names,
+  ): Promise<ReadSecrets<Names>>
   /**
    * Writes one secret and resolves with its version. Null or a blank value clears it; white space around it is trimmed.
    *

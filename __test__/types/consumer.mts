@@ -59,6 +59,18 @@ export async function reads(id: string) {
   same<keyof typeof constant, 'grok_api_key' | 'whatsapp_api_key'>(true)
   // @ts-expect-error there is no such secret
   await secrets.getMany(id, ['grok_api_key', 'grok'])
+  // Of an array that may hold any names nobody knows which were asked for.
+  const some: SecretName[] = ['grok_api_key']
+  const few = await secrets.getMany(id, some)
+  same<typeof few.grok_api_key, string | null | undefined>(true)
+  // @ts-expect-error it may not have been asked for
+  const surely: string | null = few.claude_api_key
+  const either: 'grok_api_key' | 'claude_api_key' = id ? 'grok_api_key' : 'claude_api_key'
+  const mixed = await secrets.getMany(id, ['gemini_api_key', either])
+  same<typeof mixed.gemini_api_key, string | null>(true)
+  same<typeof mixed.grok_api_key, string | null | undefined>(true)
+  // @ts-expect-error it was not asked for
+  mixed.youtube_api_key
 
   const list = await secrets.list(id)
   same<typeof list, ListedSecret[]>(true)
@@ -69,7 +81,7 @@ export async function reads(id: string) {
   const at: Date | null = status.google.updatedAt
   // @ts-expect-error there is no such integration
   status.bing
-  return { at, module: await secretsModule.get(id, 'grok_api_key') }
+  return { at, surely, module: await secretsModule.get(id, 'grok_api_key') }
 }
 
 export async function writes(secrets: Secrets, id: string) {

@@ -13,6 +13,19 @@ const machineClock = {
     timer.unref()
     return () => clearInterval(timer)
   },
+  /** Calls back once after so many milliseconds. Gives a function that prevents it. */
+  after(ms, callback) {
+    const timer = setTimeout(callback, ms)
+    return () => clearTimeout(timer)
+  },
 }
 
-module.exports = { machineClock }
+/** What a promise gives, or the error that `late` makes where that takes longer than so many milliseconds of a clock. */
+function within(clock, ms, promise, late) {
+  return new Promise((resolve, reject) => {
+    const prevent = clock.after(Math.max(0, ms), () => reject(late()))
+    promise.finally(prevent).then(resolve, reject)
+  })
+}
+
+module.exports = { machineClock, within }

@@ -31,6 +31,11 @@ class FakeClock {
     return () => this.#drop(alarm)
   }
 
+  after(ms, callback) {
+    const alarm = this.#alarm(ms, callback, true)
+    return () => this.#drop(alarm)
+  }
+
   advance(ms) {
     const until = this.now() + ms
     // In order, and at their own time: one that rings may set another.

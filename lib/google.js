@@ -3,6 +3,7 @@
 
 const args = require('./arguments.js')
 const { internals } = require('./client.js')
+const { within } = require('./clock.js')
 const { SecretsError, invalid } = require('./errors.js')
 
 /** How much longer than now a token has to be good. */
@@ -63,14 +64,9 @@ class Refresh {
     const patience = this.clock.now() + PATIENCE_MS
     for (let pause = LEAST_WAIT_MS; ; pause = Math.min(pause * 2, MOST_WAIT_MS)) {
       const lease = await this.call('lease', { ttlMs: LEASE_MS })
-      const done = lease.token === null ? await this.look() : await this.holding(lease)
+      const done = lease.token === null ? await this.look() : await this.holding(lease, patience)
       if (done) return done.token
-      if (this.clock.now() >= patience) {
-        throw new SecretsError(
-          'TIMEOUT',
-          `timed out: no refreshed Google token within ${PATIENCE_MS} ms, while others held the lease`,
-        )
-      }
+      if (this.clock.now() >= patience) throw late('while others held the lease')
       // Spread, so that those who wait do not all come back at once.
       await this.clock.wait(pause * (0.5 + Math.random() / 2))
     }
@@ -91,14 +87,16 @@ class Refresh {
     return isGood(found, this.clock.now()) ? { token: found.google_access_token } : null
   }
 
-  async holding(lease) {
+  async holding(lease, patience) {
     try {
       // Whoever held it before may have refreshed already.
       const found = await this.read()
       if (isNone(found)) return { token: null }
       if (isGood(found, this.clock.now())) return { token: found.google_access_token }
-      const fresh = await this.ask(found)
-      return fresh && (await this.store(fresh, lease.version))
+      // What comes later than anybody waits is still stored: its refresh token may be the only one that is good.
+      const stored = this.ask(found).then((fresh) => fresh && this.store(fresh, lease.version))
+      const left = patience - this.clock.now()
+      return await within(this.clock, left, stored, () => late('and `refresh` has not settled'))
     } finally {
       // It ends by itself: a lease that cannot be given back is no reason to fail.
       await this.call('release', { token: lease.token }).catch(() => {})
@@ -131,10 +129,15 @@ class Refresh {
 
   /** Writes unless somebody else has written meanwhile; then theirs counts. */
   async store(values, version) {
-    const args = { businessId: this.businessId, values, expected: { [leased]: version }, options: null }
+    const passed = {
+      businessId: this.businessId,
+      values,
+      expected: args.record([[leased, version]]),
+      options: null,
+    }
     for (let attempt = 1; ; attempt++) {
       try {
-        await internals.call(this.secrets, 'set', args)
+        await internals.call(this.secrets, 'set', passed)
         return { token: values.google_access_token }
       } catch (error) {
         // An answer that was cut off: the conflict, or this very token, is found by reading.
@@ -147,10 +150,14 @@ class Refresh {
   }
 }
 
+function late(why) {
+  return new SecretsError('TIMEOUT', `timed out: no refreshed Google token within ${PATIENCE_MS} ms, ${why}`)
+}
+
 /** `{ accessToken, expiresAt, refreshToken? }` of the caller's function. */
 function refreshed(answer) {
   const isEmpty = args.isAbsent(answer) || Object.keys(answer).length === 0
-  const values = isEmpty ? {} : args.googleTokens(answer)
+  const values = isEmpty ? args.nothing : args.googleTokens(answer)
   if (!values.google_access_token || !values.google_token_expiry) {
     throw invalid('refresh must give { accessToken, expiresAt }, and refreshToken where Google gave another')
   }

@@ -177,6 +177,46 @@ test('a holder that was killed keeps others waiting for the rest of its lease, a
   assert.ok(waited >= 30_000 && waited < 35_000, `${waited} ms`)
 })
 
+test('a refresh that never settles rejects with TIMEOUT after 90 seconds, and what it gives later is kept', async () => {
+  const secrets = createFakeSecrets({ now: '2026-12-01T12:00:00Z' })
+  await secrets.setGoogleTokens(id, { accessToken: 'old', refreshToken: 'r1', expiresAt: new Date(0) })
+  const later = () => new Date(secrets.now().getTime() + 3_600_000)
+  let settle
+  const hanging = () =>
+    new Promise((resolve) => {
+      settle = resolve
+    })
+  const calls = [1, 2].map(() => secrets.withGoogleAccessToken(id, hanging))
+  const outcomes = Promise.allSettled(calls)
+  const pass = async (ms) => {
+    for (let turn = 0; turn < 10; turn++) await secrets.ping()
+    secrets.advance(ms)
+  }
+  await pass(89_000)
+  assert.ok(settle)
+  await pass(1000)
+  for (const { reason } of await outcomes) {
+    assert.equal(reason.code, 'TIMEOUT')
+    assert.match(reason.message, /90000 ms.*refresh/)
+  }
+  // The next caller refreshes anew; what comes late then does not overwrite what that one got.
+  const late = settle
+  const given = async () => ({ accessToken: 'new', expiresAt: later() })
+  assert.equal(await secrets.withGoogleAccessToken(id, given), 'new')
+  late({ accessToken: 'late', refreshToken: 'lost', expiresAt: later() })
+  await pass(0)
+  assert.equal((await secrets.getGoogleTokens(id)).accessToken, 'new')
+
+  secrets.advance(7_200_000)
+  const alone = assert.rejects(secrets.withGoogleAccessToken(id, hanging), { code: 'TIMEOUT' })
+  await pass(90_000)
+  await alone
+  settle({ accessToken: 'late', refreshToken: 'r2', expiresAt: later() })
+  await pass(0)
+  const { accessToken, refreshToken } = await secrets.getGoogleTokens(id)
+  assert.deepEqual([accessToken, refreshToken], ['late', 'r2'])
+})
+
 test('watchers are told of a lost listener', async () => {
   const secrets = createFakeSecrets()
   const events = []

@@ -526,13 +526,17 @@ export interface ConnectOptions extends CommonOptions {
 
 /** How to connect through PostgREST, as a signed-in user: for Electron and other places that must hold no database login. */
 export interface PostgrestOptions extends CommonOptions {
-  /** The project's URL, `https://<ref>.supabase.co`. */
+  /**
+   * The project's URL, `https://<ref>.supabase.co`. `http://` is for this machine alone: a loopback address, or `localhost`
+   * where that resolves to one, or a call rejects with `UNSAFE_CONNECTION`.
+   */
   supabaseUrl: string
   /** The project's publishable key (`sb_publishable_…`, or the anon key). */
   supabaseKey: string
   /**
    * The user's token, or a function that gives it, as `() => session.access_token`. The function is called for every
-   * request, and once more, with `{ expired: true }`, where the server says that the token has expired.
+   * request, and once more, with `{ expired: true }`, where the server says that the token has expired. What it gives counts
+   * against the call's deadline. White space around a token is not part of it.
    */
   accessToken?: string | ((why: { expired: boolean }) => string | Promise<string>) | null
   /** How often `watch` asks for versions, in milliseconds, 1 to 3,600,000. Default: 5000. */

@@ -3,6 +3,8 @@
 // the functions that services call, which refuse a user by themselves. Changes are found by asking for versions.
 
 const { setTimeout: delay } = require('node:timers/promises')
+const { rowsOf } = require('./answers.js')
+const args = require('./arguments.js')
 const { Polling } = require('./polling.js')
 const { Requests } = require('./requests.js')
 const {
@@ -31,6 +33,16 @@ const shown = {
   expires_at: 'expiresAt',
   can_undo: 'canUndo',
 }
+
+/** Whether a column of the status view, or of the list of names, holds a value of its kind. */
+function fits(column, value) {
+  if (column === 'version') return Number.isSafeInteger(value)
+  if (['sealed', 'is_set', 'can_undo'].includes(column)) return typeof value === 'boolean'
+  return typeof value === 'string' || (value === null && !['name', 'business_id'].includes(column))
+}
+
+/** A secret's name may be that of any column. */
+const fitsSecret = (_, value) => value === null || typeof value === 'string'
 
 class PostgrestTransport {
   #requests
@@ -99,7 +111,8 @@ class PostgrestTransport {
     this.#reads++
     this.#elements += names.length
     const select = names.join(',')
-    const [row = {}] = await this.#requests.select(VALUES, { select, business_id: `eq.${businessId}` })
+    const filters = { select, business_id: `eq.${businessId}` }
+    const [row = args.nothing] = await this.#requests.select(VALUES, filters, fitsSecret)
     const cells = new Map()
     for (const name of names) {
       cells.set(name, { value: await this.#normal(name, row[name] ?? null), broken: false })
@@ -107,7 +120,8 @@ class PostgrestTransport {
     const empty = names.filter((name) => cells.get(name).value === null)
     if (empty.length === 0) return cells
     // The view gives null for what is not set and for what cannot be opened, and no row for what is hidden.
-    const set = (await this.#status(businessId, empty, 'name,is_set')).filter((row) => row.is_set)
+    const status = await this.#status(businessId, empty, 'name,is_set')
+    const set = status.filter((row) => row.is_set && cells.has(row.name))
     if (set.length && !isRepeated) return this.#read(businessId, names, true)
     for (const { name } of set) cells.get(name).broken = true
     return cells
@@ -116,7 +130,7 @@ class PostgrestTransport {
   /** Rows of the status view for these names, all of them, or the error that says why not. */
   async #status(businessId, names, select) {
     const filters = { select, business_id: `eq.${businessId}`, name: `in.(${names.join(',')})` }
-    const rows = await this.#requests.select(STATUS, filters)
+    const rows = await this.#requests.select(STATUS, filters, fits)
     if (rows.length < names.length) throw await this.#missing(businessId, names)
     return rows
   }
@@ -146,7 +160,7 @@ class PostgrestTransport {
   }
 
   async _names() {
-    this.#names = await this.#requests.select('business_secret_names', { select: 'name,sealed' })
+    this.#names = await this.#requests.select('business_secret_names', { select: 'name,sealed' }, fits)
     return this.#names.map(({ name }) => name)
   }
 
@@ -160,12 +174,10 @@ class PostgrestTransport {
   async _set({ businessId, values, expected, options }) {
     const names = Object.keys(values)
     if (options || (expected && names.length > 1)) {
-      return this.#requests.rpc('set_business_secrets', {
-        p_business_id: businessId,
-        p_values: values,
-        p_expected: expected,
-        p_options: options,
-      })
+      const passed = { p_business_id: businessId, p_values: values, p_expected: expected, p_options: options }
+      const versions = (json) =>
+        rowsOf([json], names, (_, version) => Number.isSafeInteger(version))?.[0] ?? null
+      return this.#requests.rpc('set_business_secrets', passed, versions)
     }
     if (names.length > 1) return this.#upsert(businessId, values)
     const [name] = names
@@ -177,7 +189,7 @@ class PostgrestTransport {
   async #change(businessId, name, expected, change) {
     const filters = { select: 'version', business_id: `eq.${businessId}`, name: `eq.${name}` }
     if (expected !== null) filters.version = `eq.${expected}`
-    const [row] = await this.#requests.update(STATUS, filters, change)
+    const [row] = await this.#requests.update(STATUS, filters, change, fits)
     if (row) return row.version
     const [{ version }] = await this.#status(businessId, [name], 'version')
     throw versionConflict(name, version, expected)
@@ -207,7 +219,7 @@ class PostgrestTransport {
 
   async _list({ businessId }) {
     const filters = { select: Object.keys(shown).join(','), business_id: `eq.${businessId}` }
-    const rows = await this.#requests.select(STATUS, filters)
+    const rows = await this.#requests.select(STATUS, filters, fits)
     if (rows.length === 0) throw businessNotFound(businessId)
     let order = this.#names?.map(({ name }) => name) ?? []
     if (rows.some(({ name }) => !order.includes(name))) order = await this._names({})
@@ -224,28 +236,28 @@ class PostgrestTransport {
     Object.assign(filters, { version: `eq.${version}`, is_set: 'eq.true' })
     // The time is the server's: naming one says that this is a check, also where it finds what the last one found.
     const change = { check_result: result, last_checked_at: new Date().toISOString() }
-    const rows = await this.#requests.update(STATUS, filters, change)
+    const rows = await this.#requests.update(STATUS, filters, change, fits)
     if (rows.length === 0) await this.#status(businessId, [name], 'name')
     return rows.length > 0
   }
 
   async _lease({ businessId, name, ttlMs }) {
-    const [lease] = await this.#requests.rpc('lease_business_secret', {
-      p_business_id: businessId,
-      p_name: name,
-      p_ttl: `${ttlMs} milliseconds`,
+    const passed = { p_business_id: businessId, p_name: name, p_ttl: `${ttlMs} milliseconds` }
+    const lease = await this.#requests.rpc('lease_business_secret', passed, (json) => {
+      return rowsOf(json, ['token', 'version', 'expires_at'], fits)?.[0] ?? null
     })
     return { token: lease.token, version: lease.version, expiresAt: lease.expires_at }
   }
 
   _release({ businessId, name, token }) {
     const passed = { p_business_id: businessId, p_name: name, p_token: token }
-    return this.#requests.rpc('release_business_secret', passed)
+    const given = (json) => (typeof json === 'boolean' ? json : null)
+    return this.#requests.rpc('release_business_secret', passed, given)
   }
 
   async _due({ withinMs }) {
     const select = 'business_id,name,expires_at,rotate_every,updated_at'
-    const rows = await this.#requests.select(STATUS, { select, is_set: 'eq.true' })
+    const rows = await this.#requests.select(STATUS, { select, is_set: 'eq.true' }, fits)
     const until = Date.now() + withinMs
     const due = []
     for (const { business_id: businessId, name, expires_at, rotate_every, updated_at } of rows) {
@@ -261,7 +273,7 @@ class PostgrestTransport {
   }
 
   async _ping() {
-    await this.#requests.select('business_secret_names', { select: 'name', limit: '1' })
+    await this.#requests.select('business_secret_names', { select: 'name', limit: '1' }, fits)
   }
 
   /** Every version that the filter asks for: `{ business_id, name, version }`. */
@@ -269,7 +281,7 @@ class PostgrestTransport {
     const filters = { select: 'business_id,name,version', version: 'gt.0' }
     if (businessId) filters.business_id = `eq.${businessId}`
     if (names) filters.name = `in.(${names.join(',')})`
-    return this.#requests.select(STATUS, filters)
+    return this.#requests.select(STATUS, filters, fits)
   }
 
   watch(filter, callback) {

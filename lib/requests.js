@@ -1,16 +1,17 @@
-// Requests to PostgREST: the key, the user's token, a deadline, what is tried again, and what an answer's error means.
-// Knows nothing of secrets. Of an error's words only those of our own functions are passed on: others quote values.
+// Requests to PostgREST: the key, the user's token, a deadline, and what is tried again. Knows nothing of secrets. What goes
+// out stands on no prototype: what a polluted one holds is no part of a request.
 
 const { setTimeout: delay } = require('node:timers/promises')
+const answers = require('./answers.js')
+const args = require('./arguments.js')
+const { machineClock, within } = require('./clock.js')
+const { Endpoint, keyOf, tokenOf } = require('./endpoint.js')
 const { SecretsError } = require('./errors.js')
 
-/** The transaction met another and was undone: worth trying again. PT409 is what our functions raise for PostgREST. */
-const MET_ANOTHER = ['PT409', '40001', '40P01']
-const EXPIRED = ['PGRST301', 'PGRST302', 'PGRST303']
 const [LEAST_PAUSE_MS, MOST_PAUSE_MS] = [20, 500]
 
 class Requests {
-  #base
+  #endpoint
   #key
   #accessToken
   #timeoutMs
@@ -24,35 +25,35 @@ class Requests {
     if (!supabaseUrl || !supabaseKey) {
       throw new SecretsError('CONFIG', 'pass both supabaseUrl and supabaseKey: Project Settings, API Keys')
     }
-    this.#base = baseOf(supabaseUrl, allowInsecure)
-    this.#key = supabaseKey
-    this.#accessToken = accessToken
+    this.#endpoint = new Endpoint(supabaseUrl, allowInsecure)
+    this.#key = keyOf(supabaseKey)
+    this.#accessToken = typeof accessToken === 'string' ? textToken(accessToken) : accessToken
     this.#timeoutMs = timeoutMs
     this.#log = logger ?? (() => {})
   }
 
-  select(table, query) {
-    return this.#send({ method: 'GET', path: table, query })
+  /** Rows. `fits(column, value)` says whether a value is what such a column holds. */
+  select(table, query, fits) {
+    const take = (json) => answers.rowsOf(json, columnsOf(query), fits)
+    return this.#send(request('GET', table, query, take))
   }
 
-  update(table, query, change) {
-    const headers = { prefer: 'return=representation' }
-    return this.#send({ method: 'PATCH', path: table, query, body: change, headers })
+  /** The rows that were changed. */
+  update(table, query, change, fits) {
+    const take = (json) => answers.rowsOf(json, columnsOf(query), fits)
+    return this.#send(request('PATCH', table, query, take, change, 'return=representation'))
   }
 
-  upsert(table, row) {
-    const headers = { prefer: 'resolution=merge-duplicates,return=minimal' }
-    return this.#send({
-      method: 'POST',
-      path: table,
-      query: { on_conflict: 'business_id' },
-      body: row,
-      headers,
-    })
+  async upsert(table, row) {
+    const query = { on_conflict: 'business_id' }
+    const take = (_, text) => (text === '' ? true : null)
+    const prefer = 'resolution=merge-duplicates,return=minimal'
+    await this.#send(request('POST', table, query, take, row, prefer))
   }
 
-  rpc(name, passed) {
-    return this.#send({ method: 'POST', path: `rpc/${name}`, query: {}, body: passed })
+  /** `take(json)` gives what the function gave, or null where the answer is something else. */
+  rpc(name, passed, take) {
+    return this.#send(request('POST', `rpc/${name}`, {}, take, passed))
   }
 
   /** Resolves when what was sent has come back, by its deadline. */
@@ -68,51 +69,58 @@ class Requests {
 
   async #attempts(request) {
     const deadline = performance.now() + this.#timeoutMs
-    let token = await this.#token()
+    const bases = await this.#by(deadline, this.#endpoint.bases(), 'localhost was not resolved')
+    let token = await this.#by(deadline, this.#token(), NO_TOKEN)
     let isRefreshed = false
     for (let pause = LEAST_PAUSE_MS; ; ) {
-      const answer = await this.#once(request, token, deadline)
-      if (answer.ok) return answer.body
-      const { code } = answer.body ?? {}
+      const answer = await this.#once(request, bases, token, deadline)
+      if (answer.ok) {
+        const taken = request.take(answer.json, answer.text)
+        if (taken === null) throw answers.unexpected(answer, request.isWrite)
+        return taken
+      }
+      const { code } = answers.failureOf(answer.json)
       if (
         answer.status === 401 &&
-        EXPIRED.includes(code) &&
+        answers.EXPIRED.includes(code) &&
         typeof this.#accessToken === 'function' &&
         !isRefreshed
       ) {
         isRefreshed = true
         this.#log('info', { op: 'token' }, 'the access token has expired: asking for another one')
-        token = await this.#refreshed(token)
-      } else if (MET_ANOTHER.includes(code) && performance.now() + pause < deadline) {
+        token = await this.#refreshed(token, deadline)
+      } else if (answers.MET_ANOTHER.includes(code) && performance.now() + pause < deadline) {
         this.#log('debug', { op: 'retry', ms: pause, code }, 'the transaction met another: trying again')
         await delay(pause * (0.5 + Math.random() / 2))
         pause = Math.min(pause * 2, MOST_PAUSE_MS)
-      } else throw meaning(answer, request)
+      } else throw answers.meaning(answer, request.isWrite)
     }
   }
 
-  async #once({ method, path, query, body, headers }, token, deadline) {
-    const url = new URL(path, this.#base)
-    for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value)
-    const left = Math.max(1, Math.ceil(deadline - performance.now()))
-    try {
-      const response = await fetch(url, {
-        method,
-        headers: {
-          apikey: this.#key,
-          ...(token !== null && { authorization: `Bearer ${token}` }),
-          ...(body !== undefined && { 'content-type': 'application/json' }),
-          accept: 'application/json',
-          ...headers,
-        },
-        body: body === undefined ? undefined : JSON.stringify(body),
-        signal: AbortSignal.timeout(left),
-        redirect: 'error',
-      })
-      const text = await response.text()
-      return { ok: response.ok, status: response.status, body: parsed(text) }
-    } catch (error) {
-      throw unanswered(error, method !== 'GET', this.#timeoutMs)
+  /** Waits no longer than the call has: nothing was sent, or what was sent is undone. */
+  #by(deadline, promise, what) {
+    const late = () =>
+      new SecretsError('TIMEOUT', `timed out: ${what} within ${this.#timeoutMs} ms, and nothing was done`)
+    return within(machineClock, deadline - performance.now(), promise, late)
+  }
+
+  async #once(request, bases, token, deadline) {
+    const init = args.record(Object.entries(request.init))
+    const signed = token === null ? [] : [['authorization', `Bearer ${token}`]]
+    init.headers = args.record([['apikey', this.#key], ...signed, ...request.headers])
+    init.signal = AbortSignal.timeout(Math.max(1, Math.ceil(deadline - performance.now())))
+    for (const [at, base] of bases.entries()) {
+      const url = new URL(request.path, base)
+      for (const [name, value] of request.query) url.searchParams.set(name, value)
+      try {
+        const response = await fetch(url, init)
+        const text = await response.text()
+        const { ok, status, headers } = response
+        return { ok, status, type: headers.get('content-type') ?? '', text, json: answers.parsed(text) }
+      } catch (error) {
+        const isElsewhere = answers.causeOf(error) === 'ECONNREFUSED' && at + 1 < bases.length
+        if (!isElsewhere) throw answers.unanswered(error, request.isWrite, this.#timeoutMs)
+      }
     }
   }
 
@@ -123,142 +131,63 @@ class Requests {
   }
 
   /** Another token for one that has expired: asked for once, however many calls find it expired. */
-  #refreshed(expired) {
+  async #refreshed(expired, deadline) {
     if (this.#replaced.expired === expired) return this.#replaced.token
-    this.#refreshing ??= this.#ask(true)
-      .then((token) => {
-        this.#replaced = { expired, token }
-        return token
-      })
-      .finally(() => {
-        this.#refreshing = null
-      })
-    return this.#refreshing
+    this.#refreshing ??= this.#ask(true).then((token) => {
+      this.#replaced = { expired, token }
+      return token
+    })
+    const refreshing = this.#refreshing
+    try {
+      return await this.#by(deadline, refreshing, NO_TOKEN)
+    } finally {
+      // One that does not come in time is given up, so that the next call asks anew.
+      if (this.#refreshing === refreshing) this.#refreshing = null
+    }
   }
 
   async #ask(expired) {
-    let token
+    let given
     try {
-      token = await this.#accessToken({ expired })
+      given = await this.#accessToken({ expired })
     } catch (error) {
       throw new SecretsError('PERMISSION_DENIED', 'accessToken failed to give a token: sign in again', {
         cause: error,
       })
     }
-    if (typeof token === 'string' && /^[\w.+/=-]+$/.test(token)) return token
+    const token = tokenOf(given)
+    if (token !== null) return token
     throw new SecretsError('PERMISSION_DENIED', 'accessToken gave no token: nobody is signed in')
   }
+}
+
+const NO_TOKEN = 'accessToken gave no token'
+
+/** All that is sent each time, and `take(json, text)`, which gives what came of it, or null for an answer of another shape. */
+function request(method, path, query, take, body, prefer) {
+  // No body is said in so many words: fetch would find that of a polluted prototype.
+  const init = { method, redirect: 'error', body: null }
+  const headers = [['accept', 'application/json']]
+  if (body !== undefined) {
+    init.body = JSON.stringify(args.record(Object.entries(body)))
+    headers.push(['content-type', 'application/json'])
+  }
+  if (prefer !== undefined) headers.push(['prefer', prefer])
+  return { path, query: Object.entries(query), init, headers, take, isWrite: method !== 'GET' }
+}
+
+const columnsOf = ({ select }) => select.split(',')
+
+/** A token that is given once and for all. */
+function textToken(text) {
+  const token = tokenOf(text)
+  if (token !== null) return token
+  throw new SecretsError('CONFIG', 'accessToken is blank: leave it out where nobody is signed in')
 }
 
 /** New-style keys are no tokens; those before them were. */
 function bearerOf(key) {
   return key.startsWith('sb_') ? null : key
-}
-
-function baseOf(text, allowInsecure) {
-  let url
-  try {
-    url = new URL(text)
-  } catch {
-    throw new SecretsError('CONFIG', 'supabaseUrl must be a URL such as https://<ref>.supabase.co')
-  }
-  const isLoopback = /^(?:127(?:\.\d{1,3}){3}|\[::1\])$/.test(url.hostname)
-  if (url.protocol !== 'https:' && !(url.protocol === 'http:' && (isLoopback || allowInsecure))) {
-    throw new SecretsError(
-      'UNSAFE_CONNECTION',
-      'supabaseUrl must be an https:// address: the keys and the token would travel in the clear',
-    )
-  }
-  return new URL('rest/v1/', `${url.origin}${url.pathname.replace(/\/*$/, '/')}`)
-}
-
-function parsed(text) {
-  if (text === '') return null
-  try {
-    return JSON.parse(text)
-  } catch {
-    // A gateway's page.
-    return null
-  }
-}
-
-/** No answer came. Whether a write was carried out is not known, unless it never left. */
-function unanswered(error, isWrite, timeoutMs) {
-  const code = error?.cause?.code
-  const isLate = error?.name === 'TimeoutError'
-  const neverLeft = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH'].includes(code)
-  if (/^(?:CERT_|ERR_TLS|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_(?:VERIFY|GET))/.test(code ?? '')) {
-    return new SecretsError('UNSAFE_CONNECTION', `no verified TLS connection to supabaseUrl (${code})`)
-  }
-  const what = isLate ? `no answer within ${timeoutMs} ms` : (code ?? 'the connection failed')
-  if (isWrite && !neverLeft) {
-    return new SecretsError(
-      'UNKNOWN_OUTCOME',
-      `the write may or may not have been carried out (${what}): read the version before you repeat it`,
-    )
-  }
-  if (isLate)
-    return new SecretsError('TIMEOUT', `timed out: ${what}: raise timeoutMs, or look at the database's load`)
-  return new SecretsError('UNAVAILABLE', `the Data API is unavailable: ${what}`)
-}
-
-/** What an answer's error means. `message` is passed on only where our own functions wrote it. */
-function meaning({ status, body }, { method, path }) {
-  const { code = '', message = '' } = body ?? {}
-  const error = (secretsCode, text) => new SecretsError(secretsCode, text)
-  const isWrite = method !== 'GET' && !path.startsWith('rpc/get')
-  const ours = {
-    AS001: ['UNKNOWN_SECRET', 'there is no secret of that name'],
-    AS002: ['INVALID_VALUE', message],
-    AS003: ['BUSINESS_NOT_FOUND', `there is ${message}: check the id, or create the business first`],
-    AS004: ['VERSION_CONFLICT', `${message}: read the versions again, then decide`],
-    AS005: ['PERMISSION_DENIED', `permission denied (AS005): ${message}`],
-    AS007: ['REFUSED', message],
-    AS008: ['REFUSED', message],
-    AS009: ['UNAVAILABLE', message],
-    42703: ['UNKNOWN_SECRET', 'there is no secret of that name'],
-    PGRST204: ['UNKNOWN_SECRET', 'there is no secret of that name'],
-    42501: [
-      'PERMISSION_DENIED',
-      'permission denied (42501): this user may not do that; services connect with a login of their own',
-    ],
-    57014: ['TIMEOUT', 'timed out: the server cancelled the statement (statement_timeout?)'],
-    '55P03': ['TIMEOUT', 'timed out: another transaction held the lock for too long'],
-  }
-  if (Object.hasOwn(ours, code)) return error(...ours[code])
-  if (MET_ANOTHER.includes(code)) {
-    return error('UNAVAILABLE', `the database is unavailable: the transaction met another (${code})`)
-  }
-  if (['42P01', '42883', 'PGRST202', 'PGRST205'].includes(code) || code.startsWith('3F')) {
-    return error(
-      'NOT_MIGRATED',
-      `the database is not migrated for this version (${code}): run \`app-secrets migrate\``,
-    )
-  }
-  if (EXPIRED.includes(code)) {
-    return error(
-      'PERMISSION_DENIED',
-      `the access token has expired or does not fit (${code}): sign in again, or pass accessToken as a function`,
-    )
-  }
-  if (status === 401 || status === 403) {
-    return error('PERMISSION_DENIED', `the Data API refuses supabaseKey or the token (HTTP ${status})`)
-  }
-  if (code.startsWith('22'))
-    return error('INVALID_VALUE', `a value does not fit its column (SQLSTATE ${code})`)
-  if (isWrite && [502, 504].includes(status)) {
-    return error(
-      'UNKNOWN_OUTCOME',
-      `the write may or may not have been carried out (HTTP ${status}): read the version before you repeat it`,
-    )
-  }
-  if (status === 429 || status >= 502 || /^(?:08|53|57|58|PGRST0)/.test(code)) {
-    return error('UNAVAILABLE', `the Data API is unavailable: HTTP ${status}${code && ` (${code})`}`)
-  }
-  return error(
-    'REFUSED',
-    `the Data API refused with HTTP ${status}${code && ` (${code})`}: look for it in the server's log`,
-  )
 }
 
 module.exports = { Requests }

@@ -11,11 +11,10 @@ import { startDataApi } from '../../dev/data-api.mjs'
 import { addon, refuses, shown } from '../support/addon.mjs'
 import { freshDatabase } from '../support/cluster.mjs'
 import { runScript } from '../support/script.mjs'
+import { key, scripted, token } from '../support/scripted-api.mjs'
 import { addBusiness } from '../support/secrets.mjs'
 
 const id = '3f2504e0-4f89-41d3-9a0c-0305e82c3301'
-const key = 'sb_publishable_marker'
-const token = 'header.marker.signature'
 
 async function dataApi(t) {
   const db = await freshDatabase(t, 17)
@@ -35,32 +34,6 @@ async function dataApi(t) {
     return client
   }
   return { db, api, owner, stranger, open }
-}
-
-/** A server that answers each request with the next of `answers`: `[status, body]`, or a function of the request. */
-async function scripted(t, answers) {
-  const seen = []
-  const server = createServer(async (request, response) => {
-    let body = ''
-    for await (const chunk of request) body += chunk
-    const { method, url, headers } = request
-    seen.push({ method, url: decodeURIComponent(url), headers, body })
-    // A watcher also asks what is due, at any time: that has an answer of its own.
-    const isDue = url.includes('expires_at') && url.startsWith('/rest/v1/business_secret_status')
-    const answer = isDue ? [200, []] : answers.length > 1 ? answers.shift() : answers[0]
-    if (typeof answer === 'function') return answer(request, response)
-    response.writeHead(answer[0], { 'content-type': 'application/json' }).end(JSON.stringify(answer[1]))
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.after(() => {
-    server.close()
-    server.closeAllConnections()
-  })
-  const supabaseUrl = `http://127.0.0.1:${server.address().port}`
-  const client = await addon.connect({ supabaseUrl, supabaseKey: key, accessToken: token, timeoutMs: 2000 })
-  t.after(() => client.close())
-  return { client, seen, supabaseUrl }
 }
 
 test('an expired token is asked for again once, however many calls find it expired', async (t) => {
@@ -205,7 +178,9 @@ test('options that cannot work are refused, and said by name', async () => {
     [{ accessToken: token }, 'CONFIG', /supabaseUrl/],
     [{ ...good, supabaseUrl: 'ref.supabase.co' }, 'CONFIG', /https:\/\/<ref>/],
     [{ ...good, supabaseUrl: 'http://ref.supabase.co' }, 'UNSAFE_CONNECTION', /https/],
-    [{ ...good, supabaseUrl: 'http://localhost:54321' }, 'UNSAFE_CONNECTION', /https/],
+    [{ ...good, supabaseUrl: 'http://localhost.example.com:54321' }, 'UNSAFE_CONNECTION', /https/],
+    [{ ...good, supabaseUrl: 'http://[::ffff:192.0.2.1]:54321' }, 'UNSAFE_CONNECTION', /https/],
+    [{ ...good, supabaseUrl: 'ftp://localhost:54321' }, 'UNSAFE_CONNECTION', /https/],
     [{ ...good, url: 'postgres://a:b@localhost/c' }, 'CONFIG', /url has no meaning with supabaseUrl/],
     [{ ...good, cache: true }, 'CONFIG', /cache has no meaning/],
     [
@@ -220,7 +195,7 @@ test('options that cannot work are refused, and said by name', async () => {
   }
   const insecure = await addon.connect({
     ...good,
-    supabaseUrl: 'http://localhost:54321',
+    supabaseUrl: 'http://ref.supabase.co',
     allowInsecure: true,
   })
   await insecure.close()

@@ -69,14 +69,16 @@ async function planTable({ cache }, { method, query, text }, table, prefer) {
   }
   const rows = json(text)
   const columns = await columnsOf(cache, table, rows, query)
+  // Looking for a column may have read the schema again.
+  const writes = new Requests({ [table]: cache.tables[table] })
   if (method === 'PATCH') {
     if (!columns.length) return { status: minimal ? 204 : 200, body: minimal ? undefined : '[]' }
-    const statement = requests.update(table, pick(rows, columns), { filters, select: returned })
+    const statement = writes.update(table, pick(rows, columns), { filters, select: returned })
     return { statement, rows: true, minimal, status: minimal ? 204 : 200 }
   }
   if (method !== 'POST') throw refused(405, 'PGRST117', `Unsupported HTTP method: ${method}`)
   if (Array.isArray(rows) && !rows.length) return { status: 201, body: minimal ? undefined : '[]' }
-  const statement = requests.insert(table, rows, {
+  const statement = writes.insert(table, rows, {
     select: returned,
     columns,
     resolution: prefer.resolution,

@@ -66,7 +66,7 @@ export class SchemaCache {
   async #load() {
     const tables = Object.create(null)
     for (const { relation, name, type, default: expression } of (await this.#pool.query(columnsQuery)).rows) {
-      tables[relation] ??= { types: {}, defaults: {}, key: undefined }
+      tables[relation] ??= { types: Object.create(null), defaults: Object.create(null), key: undefined }
       tables[relation].types[name] = type
       if (expression !== null) tables[relation].defaults[name] = expression
     }

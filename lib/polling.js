@@ -1,6 +1,8 @@
 // Changes, found by asking for versions again and again. Whatever was missed while nobody could be asked is in the next
 // answer, so that nothing is lost.
 
+const args = require('./arguments.js')
+
 class Polling {
   #transport
   #pollMs
@@ -58,7 +60,7 @@ class Polling {
     const changed = new Map()
     for (const { business_id: businessId, name, version } of rows) {
       if (before.get(`${businessId}/${name}`) === version) continue
-      const versions = changed.get(businessId) ?? {}
+      const versions = changed.get(businessId) ?? args.record()
       changed.set(businessId, versions)
       versions[name] = version
     }

@@ -19,7 +19,7 @@ class Watcher {
   #closed = false
   #busy = false
   #resync = false
-  /** Business → { name: version }, in the order of the first change. */
+  /** Business → name → version, in the order of the first change. */
   #changed = new Map()
   #due = []
   /** `business/name` → the date that was told. */
@@ -64,8 +64,11 @@ class Watcher {
   }
 
   #merge(businessId, names, versions) {
-    const merged = this.#changed.get(businessId) ?? {}
-    for (const name of names) merged[name] = Math.max(merged[name] ?? 0, versions[name] ?? 0)
+    const merged = this.#changed.get(businessId) ?? new Map()
+    for (const name of names) {
+      const version = Object.hasOwn(versions, name) ? versions[name] : 0
+      merged.set(name, Math.max(merged.get(name) ?? 0, version))
+    }
     this.#changed.set(businessId, merged)
     if (this.#changed.size > MOST_PENDING) {
       this.#resync = true
@@ -118,7 +121,12 @@ class Watcher {
     if (!first) return this.#due.shift()
     const [businessId, versions] = first
     this.#changed.delete(businessId)
-    return { kind: 'changed', businessId, names: Object.keys(versions), versions }
+    return {
+      kind: 'changed',
+      businessId,
+      names: [...versions.keys()],
+      versions: Object.fromEntries(versions),
+    }
   }
 }
 

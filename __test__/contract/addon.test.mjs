@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { breakCipher, openClient } from '../support/addon.mjs'
 import { freshDatabase, majors } from '../support/cluster.mjs'
-import { addBusiness } from '../support/secrets.mjs'
+import { addBusiness, addName } from '../support/secrets.mjs'
 import { contract } from './contract.mjs'
 
 for (const [name, major, options] of [
@@ -14,13 +14,18 @@ for (const [name, major, options] of [
 ].filter(([, major]) => majors.includes(major))) {
   contract(name, async (t) => {
     const db = await freshDatabase(t, major)
+    const client = await openClient(t, db, options)
     return {
-      client: await openClient(t, db, options),
+      client,
       other: await openClient(t, db, options),
       missing: randomUUID(),
       refused: [],
       resyncs: 'first',
       addBusiness: () => addBusiness(db),
+      async withName(name) {
+        await addName(db, name)
+        return { client, addBusiness: () => addBusiness(db) }
+      },
       breakSecret: (id, name) => breakCipher(db, id, name),
     }
   })

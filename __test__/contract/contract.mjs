@@ -5,13 +5,14 @@
 //   addBusiness()                 an id that exists
 //   missing                       an id that does not
 //   breakSecret(id, name)         makes a value undecryptable
-//   removeBusiness(id)
+//   withName(name)                { client, addBusiness } of a database that has this name too
 //   resyncs                       which watchers begin with a resync: the 'first' of a client, 'every' one, or 'none'
 //   refused                       operations that this login may not do: they reject with PERMISSION_DENIED
 
 import { test } from 'node:test'
 import { consumers } from './consumers.mjs'
 import { failures } from './failures.mjs'
+import { names } from './names.mjs'
 import { reads } from './reads.mjs'
 import { watching } from './watching.mjs'
 import { writes } from './writes.mjs'
@@ -19,7 +20,7 @@ import { writes } from './writes.mjs'
 export function contract(name, makeHarness) {
   test(`the contract, kept by ${name}`, async (t) => {
     const harness = await makeHarness(t)
-    for (const part of [reads, writes, consumers, watching, failures]) {
+    for (const part of [reads, writes, consumers, watching, names, failures]) {
       for (const [claim, body] of Object.entries(part)) {
         await t.test(claim, (t) => body({ t, ...harness }))
       }

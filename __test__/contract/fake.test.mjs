@@ -19,6 +19,10 @@ contract('the fake', () => {
       client.addBusiness(id)
       return id
     },
+    withName(name) {
+      const client = createFakeSecrets({ names: ['grok_api_key', name] })
+      return { client, addBusiness: async () => randomUUID() }
+    },
     breakSecret: async (id, name) => client.breakSecret(id, name),
   }
 })

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { startDataApi } from '../../dev/data-api.mjs'
 import { addon, breakCipher } from '../support/addon.mjs'
 import { freshDatabase } from '../support/cluster.mjs'
-import { addBusiness } from '../support/secrets.mjs'
+import { addBusiness, addName } from '../support/secrets.mjs'
 import { contract } from './contract.mjs'
 
 /** A database behind a Data API, and two clients of it. */
@@ -26,6 +26,10 @@ async function harness(t, { user }) {
     missing: randomUUID(),
     resyncs: 'every',
     addBusiness: () => addBusiness(db, { owner_id: owner }),
+    async withName(name) {
+      await addName(db, name)
+      return { client, addBusiness: () => addBusiness(db, { owner_id: owner }) }
+    },
     breakSecret: (id, name) => breakCipher(db, id, name),
   }
 }

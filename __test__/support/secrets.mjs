@@ -19,6 +19,11 @@ export async function addBusiness(db, columns = {}) {
   return id
 }
 
+/** Adds a secret to the catalogue, as `app-secrets names add` does. */
+export function addName(db, name) {
+  return db.query('select app_secrets.add_secret($1, $2)', [name, `The key ${name}`])
+}
+
 /** Inserts a row of sealed cells from plaintext. */
 export function insertSecrets(db, id, values, role) {
   const columns = Object.keys(values)

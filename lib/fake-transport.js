@@ -11,6 +11,7 @@ const {
   versionConflict,
 } = require('./errors.js')
 const args = require('./arguments.js')
+const { later, timestamp } = require('./times.js')
 
 /** How long a previous value is kept, as `keep_previous` has it. */
 const KEEP_PREVIOUS_MS = 7 * 86_400_000
@@ -87,8 +88,11 @@ class FakeTransport {
 
   watch(_filter, callback) {
     if (this.#closed) throw closed()
+    const isFirst = this.#watchers.size === 0
     this.#store.watchers.add(callback)
     this.#watchers.add(callback)
+    // A listener begins with the first watcher, and what changed before that is not known.
+    if (isFirst) callback({ kind: 'resync' })
     return { close: () => this.#forget(callback) }
   }
 
@@ -181,11 +185,12 @@ class FakeTransport {
     let cell = cells.get(name)
     const isChange = cell ? cell.broken || cell.value !== value : value !== null
     if (!cell && isChange) {
-      cell = { value: null, version: 0, readAt: null, previous: null, rotateMs: null, expiresAt: null }
+      cell = { value: null, version: 0, readAt: null, previous: null, rotateEvery: null, expiresAt: null }
       cells.set(name, cell)
     }
     if (isChange) {
-      const keeps = cell.value !== null && !cell.broken && !options.purge
+      // What is not sealed is no secret, and has no row of Vault's that would keep it.
+      const keeps = this.#store.entry(name).sealed && cell.value !== null && !cell.broken && !options.purge
       const until = this.clock.now() + KEEP_PREVIOUS_MS
       cell.previous = keeps ? { value: cell.value, until } : null
       Object.assign(cell, { value, broken: false, checkedAt: null, checkResult: null, expiresAt: null })
@@ -202,10 +207,9 @@ class FakeTransport {
   /** What the column's type takes, and how it reads afterwards. */
   #typed({ name, type }, value) {
     if (type !== 'timestamptz' || value === null) return value
-    const [, day, time, fraction = '', zone = 'Z'] = TIMESTAMP.exec(value) ?? []
-    const ms = day ? args.parseTime(`${day}T${time.padEnd(8, ':00')}${offset(zone)}`) : Number.NaN
-    if (Number.isNaN(ms)) throw invalidValue(`${name} must be a point in time, as 2026-01-31T12:00:00Z`)
-    return `${new Date(ms).toISOString().slice(0, 19)}.${fraction.slice(0, 6).padEnd(6, '0')}Z`
+    const time = timestamp(value)
+    if (time === null) throw invalidValue(`${name} must be a point in time, as 2026-01-31T12:00:00Z`)
+    return time
   }
 
   _undo({ businessId, name, expected }) {
@@ -287,7 +291,7 @@ class FakeTransport {
         if (cell.value === null) continue
         const dates = [
           ['expires', cell.expiresAt && Date.parse(cell.expiresAt)],
-          ['rotate', cell.rotateEvery && cell.updatedAt + milliseconds(cell.rotateEvery)],
+          ['rotate', cell.rotateEvery && later(cell.updatedAt, cell.rotateEvery)],
         ]
         for (const [reason, dueAt] of dates) {
           if (dueAt && dueAt <= until) due.push({ businessId, name, dueAt, reason })
@@ -315,20 +319,6 @@ class FakeTransport {
       throw new SecretsError('REFUSED', 'only a value that is set can be broken')
     cell.broken = true
   }
-}
-
-/** What the database takes for a point in time; without a zone it is UTC. */
-const TIMESTAMP =
-  /^(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}(?::\d{2})?)(?:[.,](\d{1,9}))?\s?([Zz]|[+-]\d{2}(?::?\d{2})?)?$/
-
-const offset = (zone) => (/z/i.test(zone) ? 'Z' : zone.length === 3 ? `${zone}:00` : zone)
-
-const DAYS = { days: 1, weeks: 7, months: 30, years: 365 }
-
-/** Of an interval as `rotateEvery` has it. The database counts months by the calendar. */
-function milliseconds(interval) {
-  const [count, unit] = interval.split(' ')
-  return count * DAYS[unit] * 86_400_000
 }
 
 module.exports = { FakeTransport, Store }

@@ -7,6 +7,7 @@ const { rowsOf } = require('./answers.js')
 const args = require('./arguments.js')
 const { Polling } = require('./polling.js')
 const { Requests } = require('./requests.js')
+const { later, timestamp } = require('./times.js')
 const {
   SecretsError,
   businessNotFound,
@@ -144,14 +145,10 @@ class PostgrestTransport {
 
   /** Times as the database's functions give them: to the microsecond, in UTC. */
   async #normal(name, value) {
-    const found = value === null ? null : TIMESTAMP.exec(value)
-    if (found === null) return value
-    const [, fraction = ''] = found
+    const time = value !== null && TIMESTAMP.test(value) ? timestamp(value) : null
+    if (time === null) return value
     await this.#catalogue(name)
-    if (this.#names.find((entry) => entry.name === name)?.sealed !== false) return value
-    const date = new Date(value)
-    if (Number.isNaN(date.getTime())) return value
-    return `${date.toISOString().slice(0, -5)}.${fraction.padEnd(6, '0')}Z`
+    return this.#names.find((entry) => entry.name === name)?.sealed === false ? time : value
   }
 
   async #catalogue(name) {
@@ -263,7 +260,7 @@ class PostgrestTransport {
     for (const { business_id: businessId, name, expires_at, rotate_every, updated_at } of rows) {
       const dates = [
         ['expires', expires_at && new Date(expires_at)],
-        ['rotate', rotate_every && later(updated_at, rotate_every)],
+        ['rotate', rotate_every && new Date(later(Date.parse(updated_at), rotate_every))],
       ]
       for (const [reason, dueAt] of dates) {
         if (dueAt && dueAt.getTime() <= until) due.push({ businessId, name, dueAt, reason })
@@ -315,21 +312,11 @@ class PostgrestTransport {
 }
 
 /** A timestamptz as JSON has it. */
-const TIMESTAMP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.(\d{1,6}))?[+-]\d\d:\d\d$/
+const TIMESTAMP = /^\d{4,6}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?[+-]\d\d:\d\d$/
 
 /** Whether a value reads as it was written: a time does so in another form. */
 function isSame(read, written) {
-  return read === written || (/^\d{4}-.*\.\d{6}Z$/.test(read) && Date.parse(read) === Date.parse(written))
-}
-
-/** A date and an interval as PostgreSQL writes it: `1 year 6 mons 3 days`. */
-function later(date, interval) {
-  const at = new Date(date)
-  for (const [, count, unit] of interval.matchAll(/(\d+) (year|mon|day)s?/g)) {
-    if (unit === 'day') at.setUTCDate(at.getUTCDate() + Number(count))
-    else at.setUTCMonth(at.getUTCMonth() + Number(count) * (unit === 'year' ? 12 : 1))
-  }
-  return at
+  return read === written || (read !== null && written !== null && read === timestamp(written))
 }
 
 module.exports = { PostgrestTransport }

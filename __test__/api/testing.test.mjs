@@ -217,13 +217,32 @@ test('a refresh that never settles rejects with TIMEOUT after 90 seconds, and wh
   assert.deepEqual([accessToken, refreshToken], ['late', 'r2'])
 })
 
-test('watchers are told of a lost listener', async () => {
+test('the first watcher begins with a resync, and all are told of a lost listener', async () => {
   const secrets = createFakeSecrets()
-  const events = []
-  secrets.watch({ businessId: id }, ({ kind }) => void events.push(kind))
+  const [first, second] = [[], []]
+  secrets.watch({ businessId: id }, ({ kind }) => void first.push(kind))
+  secrets.watch({ businessId: id }, ({ kind }) => void second.push(kind))
+  await secrets.ping()
   secrets.loseListener()
   await secrets.set(id, 'grok_api_key', 'x')
-  assert.deepEqual(events, ['resync', 'changed'])
+  assert.deepEqual(first, ['resync', 'resync', 'changed'])
+  assert.deepEqual(second, ['resync', 'changed'])
+})
+
+test('months and years are counted by the calendar, and end with the month where it is shorter', async () => {
+  for (const [now, rotateEvery, dueAt] of [
+    ['2027-01-31T12:00:00Z', '1 month', '2027-02-28T12:00:00.000Z'],
+    ['2028-02-29T12:00:00Z', '1 year', '2029-02-28T12:00:00.000Z'],
+    ['2027-11-30T12:00:00Z', '3 months', '2028-02-29T12:00:00.000Z'],
+    ['2027-01-31T12:00:00Z', '2 weeks', '2027-02-14T12:00:00.000Z'],
+  ]) {
+    const secrets = createFakeSecrets({ now })
+    await secrets.set(id, 'grok_api_key', 'x', { rotateEvery })
+    const told = await new Promise((resolve) => {
+      secrets.watch({ dueWithinMs: 366 * day }, (event) => event.kind === 'due' && resolve(event))
+    })
+    assert.equal(told.dueAt.toISOString(), dueAt)
+  }
 })
 
 test('what cannot be is refused in words', () => {

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { breakCipher, openClient } from '../support/addon.mjs'
 import { freshDatabase, majors } from '../support/cluster.mjs'
-import { addBusiness, addName } from '../support/secrets.mjs'
+import { addBusiness, addName, rotate } from '../support/secrets.mjs'
 import { contract } from './contract.mjs'
 
 for (const [name, major, options] of [
@@ -26,6 +26,7 @@ for (const [name, major, options] of [
         await addName(db, name)
         return { client, addBusiness: () => addBusiness(db) }
       },
+      rotate: (id, name, interval) => rotate(db, id, name, interval),
       breakSecret: (id, name) => breakCipher(db, id, name),
     }
   })

@@ -4,9 +4,10 @@
 //   client, other                 two clients of the same secrets
 //   addBusiness()                 an id that exists
 //   missing                       an id that does not
+//   rotate(id, name, interval)    says how often a value has to be replaced, in any words of PostgreSQL's
 //   breakSecret(id, name)         makes a value undecryptable
 //   withName(name)                { client, addBusiness } of a database that has this name too
-//   resyncs                       which watchers begin with a resync: the 'first' of a client, 'every' one, or 'none'
+//   resyncs                       which watchers begin with a resync: the 'first' of a client, or 'every' one
 //   refused                       operations that this login may not do: they reject with PERMISSION_DENIED
 
 import { test } from 'node:test'

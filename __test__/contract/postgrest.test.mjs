@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { startDataApi } from '../../dev/data-api.mjs'
 import { addon, breakCipher } from '../support/addon.mjs'
 import { freshDatabase } from '../support/cluster.mjs'
-import { addBusiness, addName } from '../support/secrets.mjs'
+import { addBusiness, addName, rotate } from '../support/secrets.mjs'
 import { contract } from './contract.mjs'
 
 /** A database behind a Data API, and two clients of it. */
@@ -30,6 +30,7 @@ async function harness(t, { user }) {
       await addName(db, name)
       return { client, addBusiness: () => addBusiness(db, { owner_id: owner }) }
     },
+    rotate: (id, name, interval) => rotate(db, id, name, interval),
     breakSecret: (id, name) => breakCipher(db, id, name),
   }
 }

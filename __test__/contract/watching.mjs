@@ -9,7 +9,7 @@ import { until } from '../support/wait.mjs'
  */
 async function watch({ client, resyncs }, filter, callback = () => {}) {
   const isFirst = client.stats().listener.state !== 'listening'
-  const beginsWithResync = resyncs === 'every' || (resyncs === 'first' && isFirst)
+  const beginsWithResync = resyncs === 'every' || isFirst
   const events = []
   const watcher = client.watch(filter, (event) => {
     events.push(event)
@@ -19,7 +19,16 @@ async function watch({ client, resyncs }, filter, callback = () => {}) {
     () => client.stats().listener.state === 'listening' && (!beginsWithResync || events.length > 0),
     'a listener',
   )
+  if (beginsWithResync) assert.deepEqual(events[0], { kind: 'resync' })
   return { watcher, events, changes: () => events.filter(({ kind }) => kind === 'changed') }
+}
+
+/** By the calendar, in UTC: of a shorter month the last day. */
+function plus(date, { months = 0, days = 0, ms = 0 }) {
+  const [year, month, day] = [date.getUTCFullYear(), date.getUTCMonth() + months, date.getUTCDate()]
+  const last = new Date(Date.UTC(year, month + 1, 0)).getUTCDate()
+  const time = date.getTime() % 86_400_000
+  return Date.UTC(year, month, Math.min(day, last)) + days * 86_400_000 + time + ms
 }
 
 export const watching = {
@@ -113,6 +122,38 @@ export const watching = {
     assert.deepEqual(due(), [
       { kind: 'due', businessId: id, name: 'grok_api_key', dueAt: expiresAt, reason: 'expires' },
     ])
+  },
+
+  async 'a value has to be replaced when its interval has passed, to the hour and by the calendar'({
+    t,
+    client,
+    addBusiness,
+    rotate,
+  }) {
+    const id = await addBusiness()
+    const rotations = [
+      ['grok_api_key', '12:00:00', { ms: 43_200_000 }],
+      ['claude_api_key', '1 day 12:00:00', { days: 1, ms: 43_200_000 }],
+      ['gemini_api_key', '1 mon', { months: 1 }],
+      ['youtube_api_key', '6 mons 3 days 04:05:06.5', { months: 6, days: 3, ms: 14_706_500 }],
+      ['whatsapp_api_key', '90 days', { days: 90 }],
+      ['kling_access_key', '1 mon -1 days', { months: 1, days: -1 }],
+    ]
+    await client.setMany(id, Object.fromEntries(rotations.map(([name]) => [name, 'a value'])))
+    for (const [name, interval] of rotations) await rotate(id, name, interval)
+    const listed = await client.list(id)
+    const due = []
+    const filter = { businessId: id, dueWithinMs: 31_622_400_000 }
+    const watcher = client.watch(filter, (event) => void (event.kind === 'due' && due.push(event)))
+    t.after(() => watcher.close())
+    await until(() => due.length === rotations.length, 'the dates')
+    for (const [name, interval, length] of rotations) {
+      const { dueAt, reason } = due.find((event) => event.name === name)
+      const { updatedAt } = listed.find((entry) => entry.name === name)
+      // The microseconds of what is added to are not shown.
+      assert.ok(Math.abs(dueAt - plus(updatedAt, length)) <= 1, `${interval}: ${dueAt.toISOString()}`)
+      assert.equal(reason, 'rotate')
+    }
   },
 
   'wrong arguments are thrown at once'({ client }) {

@@ -5,6 +5,53 @@ import { refuses } from '../support/addon.mjs'
 
 const entry = async (client, id, name) => (await client.list(id)).find((entry) => entry.name === name)
 
+/** What may stand where a point in time is wanted, and how it reads afterwards; null where it is refused. */
+const times = {
+  '2031-01-31T12:00:00Z': '2031-01-31T12:00:00.000000Z',
+  '2031-01-31t12:00:00.1z': '2031-01-31T12:00:00.100000Z',
+  '2031-01-31 12:00': '2031-01-31T12:00:00.000000Z',
+  '2031-01-31 12:00:00,5 +0200': '2031-01-31T10:00:00.500000Z',
+  '2031-01-31T12:00:00-02': '2031-01-31T14:00:00.000000Z',
+  '2031-01-31T12:00:00.1234564Z': '2031-01-31T12:00:00.123456Z',
+  '2031-01-31T12:00:00.123456789Z': '2031-01-31T12:00:00.123457Z',
+  '2031-01-31T12:00:00.9999996Z': '2031-01-31T12:00:01.000000Z',
+  '2031-01-31T12:00:00.0000005Z': '2031-01-31T12:00:00.000000Z',
+  '2031-01-31T12:00:00.0000015Z': '2031-01-31T12:00:00.000002Z',
+  '2031-01-31T12:00:00+15:59': '2031-01-30T20:01:00.000000Z',
+  '2031-01-31T12:00:00+16:00': null,
+  '2031-01-31T12:00:00-23:59': null,
+  '2031-01-31T12:00:00+01:60': null,
+  '2031-01-31T24:00:00Z': '2031-02-01T00:00:00.000000Z',
+  '2031-01-31T24:00:01Z': null,
+  '2031-01-31T23:59:60Z': '2031-02-01T00:00:00.000000Z',
+  '2031-01-31T23:59:60.5Z': null,
+  '2031-01-31T12:00:60.5Z': '2031-01-31T12:01:00.500000Z',
+  '2031-01-31T12:00:61Z': null,
+  '2031-01-31T12:60:00Z': null,
+  '2031-01-31T25:00:00Z': null,
+  '2031-02-29T12:00:00Z': null,
+  '2032-02-29T12:00:00Z': '2032-02-29T12:00:00.000000Z',
+  '2031-13-01T12:00:00Z': null,
+  '2031-01-00T12:00:00Z': null,
+  '0000-01-01T00:00:00Z': null,
+  '0001-01-01T00:00:00Z': '0001-01-01T00:00:00.000000Z',
+  '0001-01-01T00:00:00+01:00': null,
+  '0044-03-15T00:00:00Z': '0044-03-15T00:00:00.000000Z',
+  '10000-01-01T00:00:00Z': '10000-01-01T00:00:00.000000Z',
+  '+010000-01-01T00:00:00.000Z': '10000-01-01T00:00:00.000000Z',
+  '275760-09-13T00:00:00Z': '275760-09-13T00:00:00.000000Z',
+  '275760-09-13T00:00:00.000001Z': null,
+  '294276-12-31T00:00:00Z': null,
+  'Fri, 31 Jan 2031 12:00:00 GMT': '2031-01-31T12:00:00.000000Z',
+  'Mon, 31 Jan 2031 12:00:00 UTC': '2031-01-31T12:00:00.000000Z',
+  'Fri, 31 Feb 2031 12:00:00 GMT': null,
+  '31 Jan 2031 12:00:00 GMT': null,
+  '2031-01-31': null,
+  '2031-01-31T12Z': null,
+  infinity: null,
+  tomorrow: null,
+}
+
 export const writes = {
   async 'a version increases with every change, and writing what is there is none'({ client, addBusiness }) {
     const id = await addBusiness()
@@ -122,6 +169,35 @@ export const writes = {
     await client.delete(id, 'grok_api_key')
     await client.undo(id, 'grok_api_key')
     assert.equal(await client.get(id, 'grok_api_key'), 'one')
+  },
+
+  async 'what is not sealed has no value before the present one to put back'({ client, addBusiness }) {
+    const id = await addBusiness()
+    await client.set(id, 'google_drive_folder_id', 'one')
+    await client.set(id, 'google_drive_folder_id', 'two')
+    assert.equal((await entry(client, id, 'google_drive_folder_id')).canUndo, false)
+    await refuses(() => client.undo(id, 'google_drive_folder_id'), 'REFUSED')
+    assert.equal(await client.get(id, 'google_drive_folder_id'), 'two')
+  },
+
+  async 'a point in time is what the database takes for one, and comes back in UTC to the microsecond'({
+    client,
+    addBusiness,
+  }) {
+    const id = await addBusiness()
+    for (const [text, read] of Object.entries(times)) {
+      if (read === null) {
+        await refuses(() => client.set(id, 'google_token_expiry', text), 'INVALID_VALUE', { says: /in time/ })
+        continue
+      }
+      await client.set(id, 'google_token_expiry', text)
+      assert.equal(await client.get(id, 'google_token_expiry'), read, text)
+    }
+    // Written beside others, it is found again in its other form.
+    for (const google_token_expiry of ['2031-01-31 12:00', '2031-01-31T23:59:60Z', '10000-01-01T00:00:00Z']) {
+      const written = await client.setMany(id, { google_token_expiry, google_drive_folder_id: 'a folder' })
+      assert.ok(written.google_token_expiry > 0)
+    }
   },
 
   async 'a check is kept beside the version that was checked'({ client, addBusiness }) {

@@ -15,6 +15,7 @@ const packageFolder = process.env.APP_SECRETS_TEST_PACKAGE ?? root
 export const addonPath = join(packageFolder, 'index.js')
 export const addon = createRequire(import.meta.url)(addonPath)
 export const testing = createRequire(import.meta.url)(join(packageFolder, 'lib/testing.js'))
+export const { internals } = createRequire(import.meta.url)(join(packageFolder, 'lib/client.js'))
 
 /** Every function and class for callers. `runCli` is the command's own way in, and is not declared. */
 export const exported = Object.keys(addon).filter(

@@ -24,6 +24,14 @@ export function addName(db, name) {
   return db.query('select app_secrets.add_secret($1, $2)', [name, `The key ${name}`])
 }
 
+/** Says how often a value has to be replaced, in any words of PostgreSQL's. */
+export function rotate(db, business, name, interval) {
+  return db.query(
+    'update app_secrets.secret_versions set rotate_every = $3::interval where business_id = $1 and name = $2',
+    [business, name, interval],
+  )
+}
+
 /** Inserts a row of sealed cells from plaintext. */
 export function insertSecrets(db, id, values, role) {
   const columns = Object.keys(values)

@@ -202,6 +202,8 @@ class Secrets {
 
   /** A watcher of a name that there is not would wait without a word. */
   async #warnOfUnknown(names) {
+    // One that was added since the names were asked for is no unknown one.
+    if (this.#names && !names.every((name) => this.#names.includes(name))) this.#names = null
     const known = await this.#knownNames(names)
     const unknown = known.length ? names.find((name) => !known.includes(name)) : undefined
     if (unknown === undefined) return

@@ -537,6 +537,8 @@ begin
         from dropped o cross join lateral aclexplode(o.attacl) g
         union all
         select case when d.own then 'own' else 'shared' end, 'index', d.objid::regclass::text, d.attname::name, pg_get_indexdef(d.objid)
+            || case when obj_description(d.objid, 'pg_class') <> '' then
+                format('; comment on index %s is %L', d.objid::regclass, obj_description(d.objid, 'pg_class')) else '' end
         from dependents d
         join pg_class c on c.oid = d.objid and c.relkind in ('i', 'I')
         where d.classid = 'pg_class'::regclass and not exists (select from pg_constraint k where k.conindid = d.objid and k.conrelid = v_owner)
@@ -544,12 +546,15 @@ begin
         select case when k.conrelid <> v_owner then 'blocks' when d.own then 'own' else 'shared' end, 'constraint',
             quote_ident(k.conname) || case when k.conrelid <> v_owner then format(' on %s', k.conrelid::regclass) else '' end, d.attname::name,
             format('alter table %s add constraint %I %s', k.conrelid::regclass, k.conname, pg_get_constraintdef(k.oid))
+                || case when obj_description(k.oid, 'pg_constraint') <> '' then
+                    format('; comment on constraint %I on %s is %L', k.conname, k.conrelid::regclass, obj_description(k.oid, 'pg_constraint')) else '' end
         from dependents d
         join pg_constraint k on k.oid = d.objid and k.contype <> 'n'
         where d.classid = 'pg_constraint'::regclass
         union all
         select case when d.own then 'own' else 'shared' end, 'statistics', format('%I.%I', x.stxnamespace::regnamespace, x.stxname), d.attname::name,
-            pg_get_statisticsobjdef(x.oid)
+            pg_get_statisticsobjdef(x.oid) || case when obj_description(x.oid, 'pg_statistic_ext') <> '' then
+                format('; comment on statistics %I.%I is %L', x.stxnamespace::regnamespace, x.stxname, obj_description(x.oid, 'pg_statistic_ext')) else '' end
         from dependents d join pg_statistic_ext x on x.oid = d.objid
         where d.classid = 'pg_statistic_ext'::regclass
         union all

@@ -130,6 +130,15 @@ begin
             -- A default that is a value of its own is set afterwards: rows that had none keep none.
             coalesce(case when a.attnotnull then '' else format('; alter table %s alter column %I set', v_owner, a.attname) end
                 || ' default ' || pg_get_expr(f.adbin, f.adrelid), ''))
+            || coalesce((
+                select string_agg(format('; alter table %s alter column %I set %s', v_owner, a.attname, k.setting), '')
+                from (values
+                    (case when a.attstattarget >= 0 then 'statistics ' || a.attstattarget end),
+                    (case when a.attstorage <> t.typstorage then 'storage '
+                        || case a.attstorage when 'p' then 'plain' when 'e' then 'external' when 'm' then 'main' else 'extended' end end),
+                    (case a.attcompression when 'p' then 'compression pglz' when 'l' then 'compression lz4' end),
+                    (format('(%s)', array_to_string(a.attoptions, ', ')))) as k(setting)
+                where k.setting is not null and k.setting <> '()'), '')
     from app_secrets.catalogue c
     join pg_attribute a on a.attrelid = v_owner::regclass and a.attname = c.legacy_column and not a.attisdropped
     join pg_type t on t.oid = a.atttypid

@@ -60,7 +60,12 @@ test('a rollback brings back what names had that were dropped earlier, retired o
   await db.query(`
     alter table public.businesses alter grok_api_key type varchar(300), alter claude_api_key set default 'none yet',
       add stripe text;
-    create index by_youtube on public.businesses (youtube_api_key)`)
+    create index by_youtube on public.businesses (youtube_api_key);
+    comment on index public.by_youtube is 'of the app';
+    alter table public.businesses add constraint short check (length(grok_api_key) < 200);
+    comment on constraint short on public.businesses is 'of the app';
+    alter table public.businesses alter grok_api_key set statistics 7, alter grok_api_key set storage external,
+      alter grok_api_key set compression pglz, alter grok_api_key set (n_distinct = 5)`)
   await cliEnds(0, db, ['migrate'])
   const id = await addBusiness(db, { youtube_api_key: 'youtube', grok_api_key: 'grok' })
   const drop = (...args) =>
@@ -80,7 +85,13 @@ test('a rollback brings back what names had that were dropped earlier, retired o
     { name: 'claude_api_key', type: 'text', value: "'none yet'::text" },
     { name: 'grok_api_key', type: 'character varying(300)', value: null },
   ])
-  assert.ok((await db.one("select to_regclass('public.by_youtube') as index")).index)
+  const { comments, ...settings } = await db.one(`
+    select attstattarget as statistics, attstorage as storage, attcompression as compression, attoptions as options,
+      array[obj_description('public.by_youtube'::regclass, 'pg_class'),
+        (select obj_description(oid, 'pg_constraint') from pg_constraint where conname = 'short')] as comments
+    from pg_attribute where attrelid = 'public.businesses'::regclass and attname = 'grok_api_key'`)
+  assert.deepEqual(settings, { statistics: 7, storage: 'e', compression: 'p', options: ['n_distinct=5'] })
+  assert.deepEqual(comments, ['of the app', 'of the app'])
 
   // Old code writes the column of the name that was retired: it is in use again, and no plaintext stands alone.
   await db.query("update public.businesses set youtube_api_key = 'from old code' where id = $1", [id])

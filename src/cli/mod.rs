@@ -4,6 +4,7 @@
 
 mod args;
 mod commands;
+mod echo;
 mod emit;
 mod envfile;
 mod escape;
@@ -40,7 +41,14 @@ use crate::error::{Error, Result};
 
 /// Runs a command line, program name first, on this process's streams. Gives the exit code.
 pub async fn run(arguments: Vec<String>) -> i32 {
-    run_on(arguments, &mut Terminal::of_process(), Signals::listen()).await as i32
+    let mut terminal = Terminal::of_process();
+    match Signals::listen() {
+        Ok(signals) => run_on(arguments, &mut terminal, signals).await as i32,
+        Err(error) => {
+            terminal.note(format!("error: no thread can be started ({})", error.kind()));
+            Exit::Failed as i32
+        }
+    }
 }
 
 async fn run_on(arguments: Vec<String>, terminal: &mut Terminal, signals: Signals) -> Exit {

@@ -1,13 +1,15 @@
 //! The streams and the person in front of them. Everything that is read or written goes through here.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, BufRead, ErrorKind, IsTerminal, Read, Write};
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::escape;
+use super::exit::Exit;
 use super::show::layout;
+use super::{echo, escape, signals};
 
 /// Answers questions.
 pub(crate) trait Person: Send {
@@ -37,7 +39,7 @@ const NARROWEST: usize = 40;
 impl Terminal {
     /// The process's own.
     pub(crate) fn of_process() -> Self {
-        let is_asked = io::stdin().is_terminal() && io::stderr().is_terminal();
+        let is_asked = io::stdin().is_terminal();
         Self {
             out: Box::new(Examined(io::stdout())),
             err: Box::new(Examined(io::stderr())),
@@ -113,17 +115,32 @@ struct Keyboard;
 
 impl Person for Keyboard {
     fn answer(&mut self, question: &str) -> io::Result<String> {
-        let mut err = io::stderr();
-        write!(err, "{}", escape::for_terminal(question, false))?;
-        err.flush()?;
+        let mut screen = screen()?;
+        write!(screen, "{}", escape::for_terminal(question, false))?;
+        screen.flush()?;
         let mut line = String::new();
         io::stdin().lock().read_line(&mut line)?;
         Ok(line.trim().to_owned())
     }
 
     fn secret(&mut self, question: &str) -> io::Result<Zeroizing<String>> {
-        rpassword::prompt_password(escape::for_terminal(question, false)).map(Zeroizing::new)
+        let asked = echo::silenced(|| rpassword::prompt_password(escape::for_terminal(question, false)));
+        match asked {
+            // Ctrl-C is a character to what asks, which then sends the signal itself: the two must not race.
+            Err(error) if error.kind() == ErrorKind::Interrupted => signals::leave(Exit::Stopped),
+            answer => answer.map(Zeroizing::new),
+        }
     }
+}
+
+/// What the person looks at, wherever stderr goes.
+fn screen() -> io::Result<Box<dyn Write>> {
+    let stderr = io::stderr();
+    if stderr.is_terminal() {
+        return Ok(Box::new(stderr));
+    }
+    let terminal = if cfg!(windows) { "CONOUT$" } else { "/dev/tty" };
+    Ok(Box::new(File::options().write(true).open(terminal)?))
 }
 
 /// Node.js may have made a pipe of this process non-blocking: then wait rather than lose what is to be said.

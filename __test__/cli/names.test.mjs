@@ -204,3 +204,28 @@ function folder(t) {
   t.after(() => rmSync(path, { recursive: true }))
   return path
 }
+
+test('a property of app-secrets.json that nobody reads is refused, with its file, its path and the one that was meant', async (t) => {
+  const db = await freshDatabase(t, 17, { migratedTo: 0, legacyData: true })
+  const folder = mkdtempSync(join(tmpdir(), 'app-secrets-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const file = join(folder, 'wanted.json')
+  const wanted = (secret) => {
+    const catalogue = {
+      owner_table: 'public.businesses',
+      owner_key: 'id',
+      access: { column: 'owner_id' },
+      secrets: [{ name: 'gemini_api_key', label: 'Gemini', ...secret }],
+    }
+    writeFileSync(file, `\ufeff${JSON.stringify(catalogue)}`)
+  }
+  wanted({ legacyColumn: 'gemini_api_key' })
+  for (const args of [['migrate', '--dry-run'], ['migrate'], ['status'], ['doctor']]) {
+    const { stderr } = await cliEnds(1, db, [...args, '--config', file])
+    assert.ok(stderr.includes(`${file} has a property that there is not`), stderr)
+    assert.match(stderr, /secrets\[1\]\.legacyColumn: did you mean legacy_column\?/)
+  }
+  assert.equal((await db.one("select to_regclass('app_secrets.catalogue') as found")).found, null)
+  wanted({ legacy_column: 'gemini_api_key' })
+  await cliEnds(0, db, ['migrate', '--config', file])
+})

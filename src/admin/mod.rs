@@ -23,6 +23,7 @@ mod status;
 mod sweep;
 mod types;
 mod verify;
+mod wanted;
 mod wrapping;
 
 pub use self::apply::{MigrateOptions, Migrated, Plan, default_sessions};
@@ -40,6 +41,7 @@ pub use self::status::{FileState, FileStatus, Next, Status};
 pub use self::types::declarations;
 pub use self::verify::Verification;
 pub(crate) use self::verify::triggers;
+pub use self::wanted::wanted_catalogue;
 pub use crate::queries::backfill::PutBack;
 pub use crate::queries::catalogue::SecretState;
 pub use crate::queries::dependents::Dependent;
@@ -53,11 +55,7 @@ pub use crate::queries::proof::{ColumnProof, Finding, FixedOrphans, LegacyWrites
 pub use crate::queries::session::Blocker;
 pub use crate::queries::statements::Statement;
 
-use std::io::ErrorKind;
-use std::path::Path;
-
 use crate::config::Config;
-use crate::error::{Error, Result};
 
 /// Works as the migration role. Opens connections for the length of each call only.
 #[derive(Debug, Clone)]
@@ -65,31 +63,6 @@ pub struct Admin {
     config: Config,
     /// The wanted catalogue, as `app-secrets.json` has it; counts only until the database knows its own.
     catalogue: Option<String>,
-}
-
-/// What says which secrets are wanted, where no other file is named.
-const CATALOGUE_FILE: &str = "app-secrets.json";
-
-/// Reads which secrets are wanted: the file that is named, else `app-secrets.json` of the working directory where there is one.
-pub fn wanted_catalogue(path: Option<&Path>) -> Result<Option<String>> {
-    let text = match std::fs::read_to_string(path.unwrap_or(Path::new(CATALOGUE_FILE))) {
-        Ok(text) => text,
-        Err(error) if path.is_none() && error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            return Err(Error::Config(format!(
-                "the catalogue ({CATALOGUE_FILE}) cannot be read: {}",
-                error.kind()
-            )));
-        }
-    };
-    if let Err(error) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text) {
-        return Err(Error::Config(format!(
-            "{CATALOGUE_FILE} is no JSON object (line {}, column {}): `app-secrets init` writes one",
-            error.line(),
-            error.column()
-        )));
-    }
-    Ok(Some(text))
 }
 
 /// The variable that holds the migration role's connection string.

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { test } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
 import { bin, cli, cliEnds, cliJson } from '../support/cli.mjs'
 import { freshDatabase } from '../support/cluster.mjs'
 import { addBusiness } from '../support/secrets.mjs'
@@ -147,10 +148,58 @@ test('run gives a command the secrets of a business, and its exit code is the co
     ['run', id],
     ['run', id, '--map', 'grok_api_key', ...command],
     ['run', id, '--map', 'no_such=XAI', ...command],
-    ['run', id, '--', '/no/such/command'],
     ['run', 'not-an-id', ...command],
   ]) {
     assert.equal((await cliEnds(1, db, args)).stdout, '')
+  }
+})
+
+test('run ends as a shell does where the command cannot run, and hands on what the process was given', async (t) => {
+  const { db, id } = await withSecret(t)
+  await cliEnds(127, db, ['run', id, '--', '/no/such/command'])
+  await cliEnds(126, db, ['run', id, '--', '/etc/passwd'])
+  const env = await cliEnds(0, db, ['run', id, '--', 'env'])
+  assert.match(env.stdout, /^APP_SECRETS_URL=/m)
+  assert.doesNotMatch(env.stdout, /^ADMIN_DATABASE_URL=/m)
+  const bytes = shell(db, `"$0" "$1" run ${id} -- printf %s $'\\xff\\xfea' | od -An -tx1`)
+  assert.equal(bytes.stdout.trim(), 'ff fe 61', bytes.stderr)
+  // Linux alone shows what a process ignores.
+  if (process.platform === 'linux') {
+    const { stdout } = await cliEnds(0, db, ['run', id, '--', 'grep', 'SigIgn', '/proc/self/status'])
+    const [sigpipe, sigxfsz] = [13, 25].map(
+      (number) => (BigInt(`0x${stdout.split(/\s+/)[1]}`) >> BigInt(number - 1)) & 1n,
+    )
+    assert.deepEqual([sigpipe, sigxfsz], [0n, 0n], stdout)
+  }
+})
+
+test('run gives a pair of secrets as they were at one moment', async (t) => {
+  const { db, id } = await withSecret(t)
+  let round = 0
+  let stopped = false
+  const writing = (async () => {
+    while (!stopped) {
+      const pair = { kling_access_key: `ak-${++round}`, kling_secret_key: `sk-${round}` }
+      await db.query('select public.set_business_secrets($1, $2)', [id, JSON.stringify(pair)])
+    }
+  })()
+  try {
+    while (round === 0) await setImmediate()
+    for (let run = 0; run < 8; run++) {
+      const { stdout } = await cliEnds(0, db, [
+        'run',
+        id,
+        '--',
+        'sh',
+        '-c',
+        'echo $KLING_ACCESS_KEY $KLING_SECRET_KEY',
+      ])
+      const [access, secret] = stdout.trim().split(' ')
+      assert.equal(access.slice(3), secret.slice(3))
+    }
+  } finally {
+    stopped = true
+    await writing
   }
 })
 

@@ -14,6 +14,10 @@ pub(crate) enum Exit {
     VerificationFailed = 4,
     UnsafeConnection = 5,
     Refused = 6,
+    /// `run`: the command is there, and cannot be executed.
+    CommandNotRun = 126,
+    /// `run`: there is no such command.
+    CommandNotFound = 127,
     /// As shells number a process that Ctrl-C ended.
     Stopped = 130,
 }

@@ -54,7 +54,10 @@ Examples:
 
 Exit codes:
   those of the command, once it has started
-  1  it cannot be started, a secret cannot be read, or another error     2  not migrated";
+  1    a secret cannot be read, or another error     2  not migrated
+  126  the command cannot be executed     127  there is no such command
+
+ADMIN_DATABASE_URL is not passed on to it.";
 
 pub(super) const STATUS: &str = "\
 Examples:

@@ -27,6 +27,8 @@ mod tests;
 mod times;
 mod user;
 
+use std::ffi::OsString;
+
 use clap::{CommandFactory, Parser};
 use serde_json::Value;
 
@@ -39,8 +41,10 @@ use crate::admin::{ADMIN_URL_VARIABLE, Admin, wanted_catalogue};
 use crate::config::{Config, Options, Pooler};
 use crate::error::{Error, Result};
 
-/// Runs a command line, program name first, on this process's streams. Gives the exit code.
+/// Runs a command line, program name first, on this process's streams. Gives the exit code. Arguments that are no UTF-8 are
+/// taken from the process itself, where they are its last.
 pub async fn run(arguments: Vec<String>) -> i32 {
+    let arguments = as_given(arguments, std::env::args_os().collect());
     let mut terminal = Terminal::of_process();
     match Signals::listen() {
         Ok(signals) => run_on(arguments, &mut terminal, signals).await as i32,
@@ -51,7 +55,21 @@ pub async fn run(arguments: Vec<String>) -> i32 {
     }
 }
 
-async fn run_on(arguments: Vec<String>, terminal: &mut Terminal, signals: Signals) -> Exit {
+/// The arguments as the process was given them. `lossy` are those of JavaScript, whose strings cannot hold what is no UTF-8, and
+/// whose program name is another.
+fn as_given(lossy: Vec<String>, given: Vec<OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = lossy.into_iter().map(OsString::from).collect();
+    let count = arguments.len().saturating_sub(1);
+    let skipped = given.len().saturating_sub(count);
+    for (argument, given) in arguments.iter_mut().skip(1).zip(given.into_iter().skip(skipped)) {
+        if given.to_string_lossy() == argument.to_string_lossy() {
+            *argument = given;
+        }
+    }
+    arguments
+}
+
+async fn run_on(arguments: Vec<OsString>, terminal: &mut Terminal, signals: Signals) -> Exit {
     let is_bare = arguments.len() <= 1;
     let wants_json =
         arguments.iter().skip(1).take_while(|argument| *argument != "--").any(|one| one == "--json");

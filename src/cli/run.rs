@@ -1,15 +1,19 @@
 //! Runs a command with a business's secrets in its environment.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::process::Command;
+#[cfg(unix)]
+use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Context;
 use super::args::Run;
 use super::exit::Exit;
+use crate::admin::ADMIN_URL_VARIABLE;
 use crate::error::{Error, Result};
-use crate::name::SecretName;
+use crate::name::{NameSet, SecretName};
 use crate::value;
 
 impl Context<'_> {
@@ -28,12 +32,11 @@ impl Context<'_> {
             ));
         }
         variables.require_one_each(all.iter().map(|listed| listed.name))?;
-        let mut given: BTreeMap<String, SecretString> = BTreeMap::new();
-        for listed in all.iter().filter(|listed| listed.is_set) {
-            if let Some(value) = client.get(business, listed.name).await? {
-                given.insert(variables.of(listed.name), value);
-            }
-        }
+        let set: NameSet = all.iter().filter(|listed| listed.is_set).map(|listed| listed.name).collect();
+        // In one snapshot: of a pair that is replaced meanwhile, both or neither.
+        let values = if set.is_empty() { Vec::new() } else { client.get_many(business, set).await? };
+        let given: BTreeMap<String, SecretString> =
+            values.into_iter().filter_map(|(name, value)| Some((variables.of(name), value?))).collect();
         client.close().await;
         let names: Vec<&str> = given.keys().map(String::as_str).collect();
         self.terminal.note(if names.is_empty() {
@@ -48,13 +51,16 @@ impl Context<'_> {
             return Err(Error::InvalidArgument("there is no command behind --".into()));
         };
         let mut command = Command::new(program);
-        command.args(rest);
+        // Who works with a business's secrets is not to work as the migration role.
+        command.args(rest).env_remove(ADMIN_URL_VARIABLE);
         for (variable, value) in &given {
             command.env(variable, value.expose_secret());
         }
         drop(given);
         let error = replace_process(&mut command);
-        Err(Error::Config(format!("the command cannot be started: {error}")))
+        self.fail(&Error::Config(format!("the command cannot be started: {error}")));
+        // As shells and `env` have it.
+        Ok(if error.kind() == ErrorKind::NotFound { Exit::CommandNotFound } else { Exit::CommandNotRun })
     }
 }
 
@@ -77,7 +83,16 @@ fn replace_process(command: &mut Command) -> std::io::Error {
             _ => command.stderr(copy),
         };
     }
+    unignore(signal_hook::consts::SIGXFSZ);
     command.exec()
+}
+
+/// Node.js ignores some signals, and a command inherits that. One that is caught, by whatever, is the default again in it. SIGPIPE
+/// the standard library sets as it was.
+#[cfg(unix)]
+fn unignore(signal: i32) {
+    // Ignored is what it then is.
+    let _ = signal_hook::flag::register(signal, Arc::default());
 }
 
 #[cfg(not(unix))]

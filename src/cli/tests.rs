@@ -1,6 +1,7 @@
 //! What needs a person in front of a terminal, with a person who is made up.
 
 use crate::admin::Confirmation;
+use std::ffi::OsString;
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +10,7 @@ use zeroize::Zeroizing;
 use super::args::Connection;
 use super::signals::Signals;
 use super::terminal::{Person, Terminal};
-use super::{Context, run_on};
+use super::{Context, as_given, run_on};
 use crate::error::Code;
 
 /// Answers with what he was told to, and remembers what he was asked.
@@ -147,7 +148,7 @@ fn colours_are_for_terminals_that_want_them() {
 async fn an_error_goes_to_stderr_and_nothing_to_stdout() {
     let (out, err) = (Paper::default(), Paper::default());
     let mut terminal = Terminal { out: Box::new(out.clone()), err: Box::new(err.clone()), ..terminal(None) };
-    let arguments = ["app-secrets", "status"].map(str::to_owned).to_vec();
+    let arguments = ["app-secrets", "status"].map(OsString::from).to_vec();
     let exit = run_on(arguments, &mut terminal, Signals::default()).await;
     assert_eq!(exit as i32, 1);
     assert_eq!(out.text(), "");
@@ -159,11 +160,25 @@ async fn completions_know_every_command() {
     let out = Paper::default();
     let mut terminal = Terminal { out: Box::new(out.clone()), ..terminal(None) };
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
-        let arguments = ["app-secrets", "completions", shell].map(str::to_owned).to_vec();
+        let arguments = ["app-secrets", "completions", shell].map(OsString::from).to_vec();
         assert_eq!(run_on(arguments, &mut terminal, Signals::default()).await as i32, 0);
         for command in ["migrate", "rollback", "doctor", "import"] {
             assert!(out.text().contains(command), "{shell}: {command}");
         }
         out.0.lock().unwrap().clear();
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_argument_that_is_no_utf8_is_the_process_s_own() {
+    use std::os::unix::ffi::OsStringExt;
+    let lossy = ["app-secrets", "run", "\u{fffd}"].map(str::to_owned).to_vec();
+    let raw = OsString::from_vec(vec![0xff]);
+    let given = |last: &OsString| {
+        ["node", "bin.js", "run"].map(OsString::from).into_iter().chain([last.clone()]).collect()
+    };
+    assert_eq!(as_given(lossy.clone(), given(&raw)).last(), Some(&raw));
+    // A caller that is not the process's own command line.
+    assert_eq!(as_given(lossy, given(&"other".into())).last(), Some(&OsString::from("\u{fffd}")));
 }

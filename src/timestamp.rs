@@ -48,9 +48,12 @@ impl FromStr for Timestamp {
         let (date, time) =
             text.strip_suffix('Z').and_then(|text| text.split_once('T')).ok_or(NotATimestamp)?;
         let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
-        let [year, month, day] = numbers(date, '-')?;
-        let [hour, minute, second] = numbers(time, ':')?;
-        if !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
+        let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
+        let [hour, minute, second] = numbers(time, ':', [2, 2, 2])?;
+        // A day that there is not would be one of the next month.
+        let is_date =
+            year >= 1 && (1..=12).contains(&month) && civil(days(year, month, day)) == (year, month, day);
+        if !is_date || hour > 23 || minute > 59 || second > 59 {
             return Err(NotATimestamp);
         }
         if fraction.is_empty() || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -62,15 +65,18 @@ impl FromStr for Timestamp {
     }
 }
 
-fn numbers(text: &str, separator: char) -> Result<[i64; 3], NotATimestamp> {
-    let mut parts = text.split(separator).map(|part| {
-        let digits = (2..=6).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
-        digits.then(|| part.parse().ok()).flatten()
-    });
-    match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(Some(a)), Some(Some(b)), Some(Some(c)), None) => Ok([a, b, c]),
-        _ => Err(NotATimestamp),
+/// Three numbers, each of so many digits.
+fn numbers(text: &str, separator: char, digits: [usize; 3]) -> Result<[i64; 3], NotATimestamp> {
+    let mut parts = text.split(separator);
+    let mut found = [0; 3];
+    for (number, digits) in found.iter_mut().zip(digits) {
+        let part = parts.next().ok_or(NotATimestamp)?;
+        if part.len() != digits || !part.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(NotATimestamp);
+        }
+        *number = part.parse().map_err(|_| NotATimestamp)?;
     }
+    if parts.next().is_some() { Err(NotATimestamp) } else { Ok(found) }
 }
 
 /// Days since 1970-01-01 of a Gregorian date: <https://howardhinnant.github.io/date_algorithms.html#days_from_civil>
@@ -106,6 +112,8 @@ mod tests {
             ("2000-02-29T23:59:59.999Z", 951_868_799_999),
             ("2026-01-31T12:00:00.123Z", 1_769_860_800_123),
             ("1969-12-31T23:59:59.999Z", -1),
+            ("0001-01-01T00:00:00.000Z", *Timestamp::RANGE.start()),
+            ("9999-12-31T23:59:59.999Z", *Timestamp::RANGE.end()),
         ] {
             assert_eq!(text.parse(), Ok(Timestamp(ms)));
             assert_eq!(Timestamp(ms).to_string(), text);
@@ -128,9 +136,25 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for text in
-            ["", "infinity", "2026-01-31", "2026-13-01T00:00:00Z", "2026-01-31T12:00:00+02", "a-b-cT1:2:3Z"]
-        {
+        for text in [
+            "",
+            "infinity",
+            "2026-01-31",
+            "2026-13-01T00:00:00Z",
+            "2026-01-31T12:00:00+02",
+            "a-b-cT1:2:3Z",
+            "2031-02-30T00:00:00Z",
+            "2031-02-29T00:00:00Z",
+            "2031-04-31T00:00:00Z",
+            "2031-01-00T00:00:00Z",
+            "26-01-31T00:00:00Z",
+            "0000-01-01T00:00:00Z",
+            "10000-01-01T00:00:00Z",
+            "2031-001-01T00:00:00Z",
+            "2031-1-01T00:00:00Z",
+            "2031-01-31T23:59:60Z",
+            "2031-01-31T23:59:59:00Z",
+        ] {
             assert_eq!(text.parse::<Timestamp>(), Err(NotATimestamp), "{text}");
         }
     }

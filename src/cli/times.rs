@@ -37,10 +37,9 @@ pub(super) fn interval(text: &str) -> Result<String> {
     })
 }
 
-/// `2026-01-31` or `2026-01-31T12:00:00Z`.
+/// `2026-01-31` or `2026-01-31T12:00:00Z`: a day of the calendar, in the years 1 to 9999.
 pub(super) fn point(text: &str) -> Result<Timestamp> {
-    let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
-    whole.parse().map_err(|_| {
+    moment(text).ok_or_else(|| {
         Error::InvalidArgument(
             "a point in time is a day, 2026-01-31, or a time in UTC, 2026-01-31T12:00:00Z".into(),
         )
@@ -54,13 +53,16 @@ pub(super) fn since(text: &str) -> Result<Timestamp> {
         let at = now.saturating_sub(ago).as_millis();
         return Ok(Timestamp(i64::try_from(at).unwrap_or(i64::MAX)));
     }
-    let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
-    whole.parse().map_err(|_| {
+    moment(text).ok_or_else(|| {
         Error::InvalidArgument(
             "a point in time is a day, 2026-01-31, a time in UTC, 2026-01-31T12:00:00Z, or how long ago, 7d"
                 .into(),
         )
     })
+}
+
+fn moment(text: &str) -> Option<Timestamp> {
+    if text.contains('T') { text.parse().ok() } else { format!("{text}T00:00:00Z").parse().ok() }
 }
 
 #[cfg(test)]
@@ -82,6 +84,11 @@ mod tests {
         assert_eq!(since("2026-01-31").unwrap().to_string(), "2026-01-31T00:00:00.000Z");
         assert_eq!(since("2026-01-31T12:00:00Z").unwrap().to_string(), "2026-01-31T12:00:00.000Z");
         assert!(since("7d").unwrap() > since("8d").unwrap());
-        assert!(since("yesterday").is_err());
+        for bad in
+            ["yesterday", "", "2031-02-30", "31-01-2026", "10000-01-01", "2031-02-30T12:00:00Z", "26-01-31"]
+        {
+            assert!(since(bad).is_err() && point(bad).is_err(), "{bad}");
+        }
+        assert!(point("2032-02-29").is_ok());
     }
 }

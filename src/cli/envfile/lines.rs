@@ -1,5 +1,5 @@
-//! The lines of a .env file: `NAME=value`, with `export`, quotes, escapes in double quotes, and values of several lines
-//! in quotes. Nothing is expanded: a `$` in a key is a `$`.
+//! The lines of a .env file: `NAME=value`, with `export`, quotes, `\n` in double quotes, and values of several lines in quotes.
+//! Nothing is expanded: a `$` in a key is a `$`.
 
 use secrecy::SecretString;
 use zeroize::Zeroizing;
@@ -12,6 +12,8 @@ pub(super) struct Line<'a> {
     pub(super) number: usize,
     pub(super) variable: &'a str,
     pub(super) value: SecretString,
+    /// Why it depends on the reader what the value is: dotenv, Node.js or python-dotenv. For what is no secret that may be so.
+    pub(super) parts: Option<&'static str>,
 }
 
 /// Lines end with LF, CRLF, or CR alone.
@@ -49,8 +51,8 @@ pub(super) fn lines(text: &str) -> Result<Vec<Line<'_>>> {
             return Err(malformed(number, "what stands before = is not the name of a variable"));
         }
         let value = &rest[variable.len() + 1..];
-        let (value, after) = value_of(value).map_err(|why| malformed(number, why))?;
-        found.push(Line { number, variable: name, value });
+        let Value { text: value, after, parts } = value_of(value).map_err(|why| malformed(number, why))?;
+        found.push(Line { number, variable: name, value, parts });
         number += rest[..rest.len() - after.len()].matches('\n').count();
         rest = after;
     }
@@ -69,10 +71,17 @@ fn is_name(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-type Value<'a> = Result<(SecretString, &'a str), &'static str>;
+/// A value, what comes after its line, and why readers part on it, where they do.
+struct Value<'a> {
+    text: SecretString,
+    after: &'a str,
+    parts: Option<&'static str>,
+}
 
-/// The value behind `=`, and what comes after its line.
-fn value_of(text: &str) -> Value<'_> {
+type Found<'a> = Result<Value<'a>, &'static str>;
+
+/// The value behind `=`.
+fn value_of(text: &str) -> Found<'_> {
     let trimmed = text.trim_start_matches([' ', '\t']);
     match trimmed.chars().next() {
         Some(quote @ ('"' | '\'' | '`')) => quoted(&trimmed[1..], quote),
@@ -83,11 +92,12 @@ fn value_of(text: &str) -> Value<'_> {
     }
 }
 
-fn bare(text: &str) -> Value<'_> {
+fn bare(text: &str) -> Found<'_> {
     let (line, after) = text.split_once('\n').unwrap_or((text, ""));
     let is_space = |c: char| c == ' ' || c == '\t';
     let mut comment = None;
     let mut before = None;
+    let mut parts = None;
     for (at, c) in line.char_indices() {
         if c == '#' {
             match before {
@@ -99,12 +109,16 @@ fn bare(text: &str) -> Value<'_> {
                 None => {
                     return Err("its value begins with #: put it in quotes, or a space before the comment");
                 }
-                Some(_) => {}
+                Some(_) => {
+                    parts = Some(
+                        "there is a # in its value, which some readers take for a comment: put it in quotes",
+                    );
+                }
             }
         }
         before = Some(c);
     }
-    let value = line[..comment.unwrap_or(line.len())].trim();
+    let value = line[..comment.unwrap_or(line.len())].trim_matches(is_space);
     if value.ends_with('\\') {
         return Err(
             "its value ends with a backslash, which some readers take to go on in the next line: put it in quotes",
@@ -114,12 +128,23 @@ fn bare(text: &str) -> Value<'_> {
     if words.any(|word| word.split_once('=').is_some_and(|(name, _)| is_name(name))) {
         return Err("there is a second NAME=value in it: put each on a line, or the value in quotes");
     }
-    Ok((value.into(), after))
+    if value.starts_with(is_odd_space) || value.ends_with(is_odd_space) {
+        parts =
+            Some("there is a space before or behind its value that is no plain one, which some readers keep");
+    }
+    Ok(Value { text: value.into(), after, parts })
 }
 
-fn quoted(body: &str, quote: char) -> Value<'_> {
+/// White space that is none of the plain ones, and what is as wide as nothing.
+fn is_odd_space(c: char) -> bool {
+    (c.is_whitespace() && !matches!(c, ' ' | '\t')) || matches!(c, '\u{200b}' | '\u{2060}' | '\u{feff}')
+}
+
+fn quoted(body: &str, quote: char) -> Found<'_> {
     let mut value = Zeroizing::new(String::with_capacity(body.len().min(value::MAX_BYTES)));
-    let mut characters = body.char_indices();
+    let mut characters = body.char_indices().peekable();
+    let mut parts = (quote == '`')
+        .then_some("its quotes are backticks, which not every reader takes for quotes: write ' or \"");
     while let Some((at, c)) = characters.next() {
         match c {
             _ if c == quote => {
@@ -134,7 +159,7 @@ fn quoted(body: &str, quote: char) -> Value<'_> {
                 return if rest.is_empty()
                     || (rest.starts_with('#') && body[at + 1..].starts_with([' ', '\t']))
                 {
-                    Ok((value.as_str().into(), after))
+                    Ok(Value { text: value.as_str().into(), after, parts })
                 } else {
                     Err(
                         "there is text behind the closing quote: a quote within the value wants other quotes around it",
@@ -143,16 +168,34 @@ fn quoted(body: &str, quote: char) -> Value<'_> {
             }
             '\\' if quote == '"' => match characters.next() {
                 Some((_, 'n')) => value.push('\n'),
-                Some((_, 'r')) => value.push('\r'),
-                Some((_, 't')) => value.push('\t'),
-                Some((_, other @ ('"' | '\\' | '$'))) => value.push(other),
-                Some((_, other)) => value.extend(['\\', other]),
+                // What no reader knows stays as it stands.
+                Some((_, other)) => {
+                    if is_escape(other) {
+                        parts = Some(
+                            "there is a backslash in its double quotes that some readers take for an escape: put it in single quotes",
+                        );
+                    }
+                    value.extend(['\\', other]);
+                }
                 None => break,
             },
+            '\\' if quote == '\'' => {
+                if matches!(characters.peek(), Some((_, '\\' | '\''))) {
+                    parts = Some(
+                        "there is a backslash in its single quotes that some readers take for an escape",
+                    );
+                }
+                value.push(c);
+            }
             _ => value.push(c),
         }
     }
     Err("its quotes are not closed")
+}
+
+/// What stands behind a backslash where a reader makes one character of both: python-dotenv or a shell.
+const fn is_escape(c: char) -> bool {
+    matches!(c, '\\' | '\'' | '"' | 'a' | 'b' | 'f' | 'r' | 't' | 'v' | '$' | '`')
 }
 
 /// Whether a quoted text of several lines holds one that sets a variable. The last line of a certificate ends with `=`
@@ -175,6 +218,11 @@ mod tests {
     fn read(text: &str) -> Result<Vec<(String, String)>> {
         let text = normalised(text);
         let lines = lines(&text)?;
+        assert!(
+            lines.iter().all(|line| line.parts.is_none()),
+            "readers part on {text:?}",
+            text = text.as_str()
+        );
         Ok(lines
             .iter()
             .map(|line| (line.variable.to_owned(), line.value.expose_secret().to_owned()))
@@ -189,6 +237,12 @@ mod tests {
     }
 
     #[track_caller]
+    fn parts(text: &str) {
+        let text = normalised(text);
+        assert!(lines(&text).unwrap().iter().any(|line| line.parts.is_some()), "{text:?}");
+    }
+
+    #[track_caller]
     fn refuses(text: &str, line: usize) {
         let error = read(text).unwrap_err().to_string();
         assert!(error.starts_with(&format!("line {line} of the file: ")), "{text:?}: {error}");
@@ -198,9 +252,8 @@ mod tests {
     fn values_are_taken_as_they_stand() {
         reads("A=sk$live${X}", &[("A", "sk$live${X}")]);
         reads("A = sk-live  # comment", &[("A", "sk-live")]);
-        reads("A=sk#live", &[("A", "sk#live")]);
         reads("A='a # \"b\"' # c", &[("A", "a # \"b\"")]);
-        reads("A=\"a\\nb\\\"\\$\"", &[("A", "a\nb\"$")]);
+        reads("A=\"a\\nb\\u0041\"", &[("A", "a\nb\\u0041")]);
         reads("\u{feff}# head\r\nA=sk\r\nexport\tB=x", &[("A", "sk"), ("B", "x")]);
         reads("A=\"two\nlines\"\nPORT=1", &[("A", "two\nlines"), ("PORT", "1")]);
         reads("A=it's", &[("A", "it's")]);
@@ -215,6 +268,28 @@ mod tests {
         reads("A=xai-1\t# live", &[("A", "xai-1")]);
         refuses("A=#abc", 1);
         refuses("A=\"abc\"#abc", 1);
+    }
+
+    #[test]
+    fn what_readers_part_on_is_said() {
+        for escape in ["\\t", "\\r", "\\\\", "\\\"", "\\$", "\\a", "\\'"] {
+            parts(&format!("A=\"a{escape}b\""));
+        }
+        for value in [
+            "'a\\\\b'",
+            "'ab\\'",
+            "`a\"b'c`",
+            "sk#live",
+            "sk#",
+            "\u{a0}\"abc\"",
+            "\u{3000}'abc'",
+            "abc\u{a0}",
+            "\u{feff}abc",
+        ] {
+            parts(&format!("A={value}"));
+        }
+        reads("A='a\\nb'", &[("A", "a\\nb")]);
+        reads("A='{\"a\": \"b\\n\"}'", &[("A", "{\"a\": \"b\\n\"}")]);
     }
 
     #[test]

@@ -83,7 +83,7 @@ fn secret_of<'a>(variable: &str, known: &'a [Listed]) -> Option<&'a Listed> {
 pub(crate) fn read(text: &str, known: &[Listed]) -> Result<Plan> {
     let text = lines::normalised(text);
     let mut plan = Plan::default();
-    for Line { number, variable, value } in lines::lines(&text)? {
+    for Line { number, variable, value, parts } in lines::lines(&text)? {
         let Some(&Listed { name, sealed: is_sealed, .. }) = secret_of(variable, known) else {
             plan.ignored.push(variable.to_owned());
             continue;
@@ -93,6 +93,9 @@ pub(crate) fn read(text: &str, known: &[Listed]) -> Result<Plan> {
                 number,
                 format!("{variable} and {} stand for the same secret", entry.variable),
             ));
+        }
+        if let Some(why) = parts {
+            return Err(malformed(number, why));
         }
         let is_doubtful = is_doubtful(value.expose_secret());
         let value = value::normalise(value.expose_secret()).map_err(|error| malformed(number, error))?;
@@ -113,48 +116,134 @@ pub(crate) fn read(text: &str, known: &[Listed]) -> Result<Plan> {
     Ok(plan)
 }
 
-/// What other programs resolve before a value is used: dotenvx, 1Password, Vault, Berglas, vals, cloud managers.
-const SCHEMES: [&str; 12] = [
+/// How values begin that other programs resolve before they are used: dotenvx, 1Password, Vault, SOPS, Ansible, Berglas, vals, cloud
+/// managers. In lower case.
+const REFERENCES: [&str; 20] = [
     "encrypted:",
-    "op://",
+    "enc[",
+    "enc(",
+    "$ansible_vault;",
+    "!vault",
     "vault:",
-    "vault://",
     "bao:",
     "secret:",
-    "secret://",
+    "secretref:",
+    "secret_ref:",
+    "valuefrom:",
     "ref+",
-    "ref://",
-    "sm://",
-    "arn:aws:secretsmanager:",
-    "arn:aws:ssm:",
+    "vals:",
+    "ssm:",
+    "arn:aws",
+    "env:",
+    "file:",
+    "$env:",
+    "process.env.",
+    "/run/secrets/",
 ];
 
-/// Words of templates; no key consists of them.
-const PLACEHOLDERS: [&str; 9] =
-    ["changeme", "change-me", "change_me", "replaceme", "replace_me", "replace-me", "todo", "xxx", "..."];
+/// What stands around the name of what is meant.
+const BRACKETS: [(&str, &str); 11] = [
+    ("${", "}"),
+    ("$(", ")"),
+    ("{{", "}}"),
+    ("{%", "%}"),
+    ("#{", "}"),
+    ("<", ">"),
+    ("%", "%"),
+    ("__", "__"),
+    ("@@", "@@"),
+    ("`", "`"),
+    ("@Microsoft.KeyVault(", ")"),
+];
+
+/// Words that templates address their reader with, between other words or letters.
+const TEMPLATE_WORDS: [&str; 8] =
+    ["your", "replace", "insert", "placeholder", "changeme", "replaceme", "redacted", "fixme"];
+
+/// Words of which no key consists, together with those above.
+const OTHER_WORDS: [&str; 34] = [
+    "a",
+    "access",
+    "add",
+    "api",
+    "apikey",
+    "change",
+    "dummy",
+    "enter",
+    "example",
+    "fake",
+    "here",
+    "key",
+    "me",
+    "my",
+    "n/a",
+    "nil",
+    "none",
+    "null",
+    "paste",
+    "put",
+    "sample",
+    "secret",
+    "sk",
+    "some",
+    "tbd",
+    "test",
+    "the",
+    "this",
+    "todo",
+    "token",
+    "undefined",
+    "value",
+    "with",
+    "xxx",
+];
 
 fn is_doubtful(value: &str) -> bool {
     let value = value.trim();
-    let lower = value.to_ascii_lowercase();
+    let lower = value.to_lowercase();
+    !value.is_empty()
+        && (is_reference(value, &lower) || is_bracketed(value) || is_cut(&lower) || is_template(&lower))
+}
+
+fn is_reference(value: &str, lower: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let is_variable = value.trim_start_matches('$').chars().all(is_word) && value.starts_with('$');
+    is_variable
+        || is_address(lower)
+        || (lower.starts_with("projects/") && lower.contains("/secrets/"))
+        || REFERENCES.iter().any(|start| lower.starts_with(start))
+}
+
+/// `op://vault/item`: an address of something. A webhook's and a connection string with its login are secrets themselves.
+fn is_address(lower: &str) -> bool {
+    let Some((scheme, rest)) = lower.split_once("://") else { return false };
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+    is_scheme && scheme != "https" && !rest.split('/').next().is_some_and(|place| place.contains('@'))
+}
+
+fn is_bracketed(value: &str) -> bool {
     let is_within = |open: &str, close: &str| {
         value.len() > open.len() + close.len() && value.starts_with(open) && value.ends_with(close)
     };
-    let is_variable = value.strip_prefix('$').is_some_and(|name| {
-        !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
-    });
-    let brackets =
-        [("${", "}"), ("$(", ")"), ("{{", "}}"), ("<", ">"), ("%", "%"), ("@Microsoft.KeyVault(", ")")];
     // Not of JSON, which a service account's key is.
-    let is_bracketed = is_within("[", "]") && !value.contains('"');
-    let is_template = lower.starts_with("your") && lower.contains(['-', '_', ' ']);
-    let is_filler = value.chars().all(|c| matches!(c, 'x' | 'X' | '*' | '.' | '…'));
-    is_variable
-        || is_bracketed
-        || is_template
-        || (is_filler && !value.is_empty())
-        || brackets.iter().any(|(open, close)| is_within(open, close))
-        || SCHEMES.iter().any(|scheme| lower.starts_with(scheme))
-        || PLACEHOLDERS.contains(&lower.as_str())
+    BRACKETS.iter().any(|(open, close)| is_within(open, close))
+        || (is_within("[", "]") && !value.contains('"'))
+}
+
+/// Shown in part, as consoles and manuals show keys.
+fn is_cut(lower: &str) -> bool {
+    let is_filler = |c: char| matches!(c, 'x' | '*' | '.' | '…' | '•' | '●' | '-' | '_' | '?' | '#');
+    lower.chars().all(is_filler)
+        || ["...", "…", "***", "•", "●", "xxxxxx"].iter().any(|end| lower.ends_with(end))
+        || ["...", "…", "***", "•", "●"].iter().any(|start| lower.starts_with(start))
+}
+
+/// `sk-your-key-here`, `REPLACE_WITH_YOUR_KEY`, `my-api-key`, `null`.
+fn is_template(lower: &str) -> bool {
+    let mut words = lower.split(['-', '_', ' ', '.', ':']).filter(|word| !word.is_empty()).peekable();
+    let is_any = words.clone().any(|word| TEMPLATE_WORDS.contains(&word));
+    is_any || (words.peek().is_some() && words.all(|word| OTHER_WORDS.contains(&word)))
 }
 
 fn malformed(number: usize, why: impl fmt::Display) -> Error {
@@ -221,6 +310,14 @@ mod tests {
     }
 
     #[test]
+    fn what_readers_part_on_is_refused_where_it_is_a_secret() {
+        let refused = read("PORT=1\nGROK_API_KEY=\"a\\tb\"").unwrap_err().to_string();
+        assert!(refused.starts_with("line 2 of the file: "), "{refused}");
+        let plan = read("GREETING=\"a\\tb\"\nCOLOUR=a#b\nGROK_API_KEY=abc").unwrap();
+        assert_eq!(plan.ignored, ["GREETING", "COLOUR"]);
+    }
+
+    #[test]
     fn a_blank_value_changes_nothing_and_a_short_one_shows_nothing() {
         let plan = read("GROK_API_KEY=\nGEMINI_API_KEY=short\nCLAUDE_API_KEY=long-enough-4711\n").unwrap();
         let masked: Vec<String> = plan.entries.iter().map(Entry::masked).collect();
@@ -249,6 +346,36 @@ mod tests {
             "arn:aws:secretsmanager:eu-west-1:1:secret:x",
             "ref+vault://a/b",
             "****",
+            "ENC[AES256_GCM,data:abc=,iv:def=,tag:ghi=,type:str]",
+            "ENC(abcdef)",
+            "$ANSIBLE_VAULT;1.1;AES256",
+            "projects/123/secrets/xai/versions/latest",
+            "arn:aws-us-gov:ssm:us:1:parameter/x",
+            "doppler://x/y",
+            "aws-ssm:///prod/x",
+            "1password://x",
+            "file:///run/secrets/x",
+            "$xai_key",
+            "$$XAI",
+            "__XAI_KEY__",
+            "{% x %}",
+            "`pass show xai`",
+            "sk-ant-...",
+            "xai-…",
+            "…4711",
+            "sk-ant-***",
+            "sk-your-key-here",
+            "sk-xxxxxxxxxxxxxxxx",
+            "REPLACE_WITH_YOUR_KEY",
+            "insert-your-key-here",
+            "my-api-key",
+            "REDACTED",
+            "••••••••",
+            "null",
+            "placeholder",
+            "changeme",
+            "Change-Me",
+            "TODO",
         ] {
             assert!(is_doubtful(value), "{value}");
         }
@@ -261,6 +388,12 @@ mod tests {
             "[\"a\"]",
             "sk-ant-api03-<x>",
             "$2b$10$N9qo8uLOickgx2ZMRZoMye",
+            "https://hooks.slack.com/services/T000/B000/abcdef",
+            "postgres://app:pw@db.example.com/app",
+            "-----BEGIN PRIVATE KEY-----\nMIIEvQ\n-----END PRIVATE KEY-----",
+            "sk_test_4eC39HqLyjWDarjtT1zdp7dc",
+            "EAAyourGZB",
+            "2031-01-01T00:00:00Z",
         ] {
             assert!(!is_doubtful(value), "{value}");
         }

@@ -12,6 +12,8 @@ use app_secrets::{Code, Options, SecretName};
 use sqlx::{Connection, Executor};
 use support::proxy::{EXECUTE, Proxy};
 use support::{admin, client, name, new_business, patient, plain, run, secret, service_url};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 static NAME: LazyLock<SecretName> = LazyLock::new(|| name("grok_api_key"));
 
@@ -229,4 +231,65 @@ async fn a_write_whose_transaction_met_another_one_is_repeated_until_it_succeeds
     run(&mut admin, format!("drop trigger meet_{id} on public.businesses")).await;
     outcome.unwrap();
     assert!(attempts > 2, "{attempts}");
+}
+
+/// A server that greets every client with that error. Gives its URL.
+async fn greets_with(sqlstate: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://a:b@{}/app?sslmode=disable", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut startup = [0; 1024];
+            client.read(&mut startup).await.unwrap();
+            let fields = format!("SFATAL\0VFATAL\0C{sqlstate}\0MTenant or user not found\0\0");
+            let mut message = vec![b'E'];
+            message.extend(u32::try_from(fields.len() + 4).unwrap().to_be_bytes());
+            message.extend(fields.as_bytes());
+            client.write_all(&message).await.unwrap();
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn what_refuses_a_connection_is_not_called_a_missing_migration() {
+    for (sqlstate, code, words) in [
+        ("XX000", Code::Unavailable, "is the user spelled user.<project's reference>"),
+        ("42704", Code::Config, "PGOPTIONS"),
+    ] {
+        let url = greets_with(sqlstate).await;
+        let client = client(Options { url: Some(url.into()), ..Options::default() });
+        let refused = client.ping().await.unwrap_err();
+        assert_eq!(refused.code(), code, "{refused}");
+        assert!(refused.to_string().contains(words), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_write_whose_transaction_the_server_ends_for_its_length_is_a_timeout_and_nothing_of_it_is_left() {
+    let mut admin = admin().await;
+    let business = new_business(&mut admin).await;
+    let id = business.simple();
+    run(
+        &mut admin,
+        format!(
+            "create function public.linger_{id}() returns trigger language plpgsql security definer as $$
+             begin
+                 if new.id = '{business}' then
+                     perform set_config('transaction_timeout', '100ms', true);
+                     perform pg_sleep(30);
+                 end if;
+                 return new;
+             end $$;
+             create trigger linger_{id} before update on public.businesses
+                 for each row execute function public.linger_{id}()"
+        ),
+    )
+    .await;
+    let client = client(patient());
+    let outcome = client.set(business, *NAME, secret("too long"), None).await;
+    run(&mut admin, format!("drop trigger linger_{id} on public.businesses")).await;
+    let error = outcome.unwrap_err();
+    assert_eq!(error.code(), Code::Timeout, "{error}");
+    assert_eq!(plain(client.get(business, *NAME).await.unwrap()), None);
 }

@@ -80,7 +80,7 @@ impl Fault {
         // PostgreSQL reports an error instead of completing a statement, never after it. A pooler that loses its
         // server reports FATAL, at any time: only PostgreSQL's own farewells are certain among those.
         let is_fatal = !matches!(error.severity(), PgSeverity::Error);
-        let is_farewell = matches!(code, "57P01" | "57P03" | "57P05" | "25P03");
+        let is_farewell = matches!(code, "57P01" | "57P03" | "57P05" | "25P03" | "25P04");
         Self {
             error: translate(code, error.message(), business),
             lost: is_fatal || code.starts_with("08") || code.starts_with("57P") || code == "25006",
@@ -109,8 +109,8 @@ impl ConnectFault {
         if let sqlx::Error::Database(error) = error
             && let Some(error) = error.try_downcast_ref::<PgDatabaseError>()
         {
-            let passing = matches!(error.code(), "57P01" | "57P03" | "53300");
-            return Self { error: translate(error.code(), error.message(), None), passing };
+            let passing = matches!(error.code(), "57P01" | "57P03" | "53300" | "XX000");
+            return Self { error: translate_connecting(error.code(), error.message()), passing };
         }
         match error {
             sqlx::Error::Tls(cause) => {
@@ -210,6 +210,21 @@ pub(crate) fn is_of_scope(error: &Error) -> bool {
     matches!(error, Error::PermissionDenied { sqlstate, .. } if sqlstate == SCOPE)
 }
 
+/// As [`translate`], where no statement was sent yet: nothing of ours can be missing there.
+fn translate_connecting(sqlstate: &str, message: &str) -> Error {
+    match sqlstate {
+        // Supavisor's "Tenant or user not found", also of a project that is paused or being restored.
+        "XX000" => Error::unavailable(
+            "the server or the pooler in front of it refuses the connection (SQLSTATE XX000). With Supabase's pooler: is its              host the project's, is the user spelled user.<project's reference>, and is the project running?",
+        ),
+        "42501" => translate(sqlstate, message, None),
+        _ if matches!(sqlstate.get(..2), Some("22" | "42")) => Error::Config(format!(
+            "the server refuses a setting that the connection begins with (SQLSTATE {sqlstate}): look at PGOPTIONS, and at what              `alter role` and `alter database … set` have set for this login"
+        )),
+        _ => translate(sqlstate, message, None),
+    }
+}
+
 fn translate(sqlstate: &str, message: &str, business: Option<Uuid>) -> Error {
     let words = || format!("SQLSTATE {sqlstate}");
     match sqlstate {
@@ -237,6 +252,7 @@ fn translate(sqlstate: &str, message: &str, business: Option<Uuid>) -> Error {
             Error::unavailable(format!("the transaction met another ({})", words()))
         }
         "55P03" => Error::Timeout { what: "another transaction held the lock for too long".into() },
+        "25P04" => Error::Timeout { what: "the server ended the transaction (transaction_timeout?)".into() },
         "57014" => Error::Timeout { what: "the server cancelled the statement (statement_timeout?)".into() },
         _ => match sqlstate.get(..2) {
             Some("28") => Error::PermissionDenied {
@@ -280,6 +296,7 @@ mod tests {
             ("53300", Code::Unavailable),
             ("57P01", Code::Unavailable),
             ("25006", Code::Unavailable),
+            ("25P04", Code::Timeout),
             ("55P03", Code::Timeout),
             ("57014", Code::Timeout),
             ("XX001", Code::Refused),
@@ -287,6 +304,24 @@ mod tests {
             ("23514", Code::Refused),
         ] {
             assert_eq!(translate(sqlstate, "words", business).code(), code, "{sqlstate}");
+        }
+    }
+
+    #[test]
+    fn a_refused_connection_is_not_called_a_missing_migration() {
+        for (sqlstate, code) in [
+            ("XX000", Code::Unavailable),
+            ("42704", Code::Config),
+            ("42601", Code::Config),
+            ("22023", Code::Config),
+            ("42501", Code::PermissionDenied),
+            ("28P01", Code::PermissionDenied),
+            ("3D000", Code::Config),
+            ("53300", Code::Unavailable),
+        ] {
+            let error = translate_connecting(sqlstate, "sk_live_4711");
+            assert_eq!(error.code(), code, "{sqlstate}");
+            assert!(!error.to_string().contains("4711"), "{error}");
         }
     }
 

@@ -50,9 +50,9 @@ impl SecretName {
         TEXTS.get(usize::from(number))?.get().map(|_| Self(number))
     }
 
-    /// As parsing, but leaves room in the table for the names that the process itself uses.
-    pub(crate) fn from_notification(text: &str) -> Option<Self> {
-        intern(text, MAX_FROM_NOTIFICATIONS)
+    /// As parsing, but leaves room in the table for the names that the process itself uses: `None` where a name finds none.
+    pub(crate) fn from_notification(text: &str) -> Result<Option<Self>, NotAName> {
+        if is_name(text) { Ok(intern(text, MAX_FROM_NOTIFICATIONS)) } else { Err(NotAName) }
     }
 
     /// Every name that this process has met so far.
@@ -244,8 +244,10 @@ mod tests {
     #[test]
     fn notifications_leave_room_for_names_that_are_used() {
         for at in 0..2 * MAX_NAMES {
-            SecretName::from_notification(&format!("forged_{at}"));
+            SecretName::from_notification(&format!("forged_{at}")).unwrap();
         }
+        assert_eq!(SecretName::from_notification("one_too_many"), Ok(None));
+        assert_eq!(SecretName::from_notification("Not a name"), Err(NotAName));
         assert!(SecretName::met().count() <= MAX_FROM_NOTIFICATIONS + 100);
         assert!("used_after_that".parse::<SecretName>().is_ok());
     }

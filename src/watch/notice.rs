@@ -45,11 +45,21 @@ impl Notice {
         };
         let version =
             |version: &Value| version.as_i64().filter(|version| (0..=MAX_VERSION).contains(version));
-        let known = versions
-            .iter()
-            .filter_map(|(name, at)| Some((SecretName::from_notification(name)?, version(at))));
-        let versions = known.map(|(name, version)| Some((name, version?))).collect::<Option<Versions>>()?;
-        (!versions.is_empty()).then_some(Self::Changed { business, versions })
+        let mut changed = Versions::new();
+        let mut has_unknown = false;
+        for (name, at) in versions {
+            let Ok(name) = SecretName::from_notification(name) else { continue };
+            let version = version(at)?;
+            match name {
+                Some(name) => changed.push((name, version)),
+                None => has_unknown = true,
+            }
+        }
+        if has_unknown {
+            // Forged ones have used up what there is for names: a real one must not be missed for that.
+            return Some(Self::Business(business));
+        }
+        (!changed.is_empty()).then_some(Self::Changed { business, versions: changed })
     }
 }
 
@@ -60,14 +70,28 @@ mod tests {
     const ID: &str = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
 
     #[test]
+    fn a_change_of_a_name_for_which_forged_ones_left_no_room_is_one_of_all_of_the_business() {
+        for at in 0..1000 {
+            let _ = SecretName::from_notification(&format!("forged_{at}"));
+        }
+        let payload = |version: i64| {
+            format!(r#"{{"business_id": "{ID}", "versions": {{"never_met_before": {version}}}}}"#)
+        };
+        assert_eq!(Notice::parse(&payload(4)), Some(Notice::Business(ID.parse().unwrap())));
+        assert_eq!(Notice::parse(&payload(-1)), None);
+    }
+
+    #[test]
     fn a_change_names_its_business_and_versions() {
+        // Met before other tests have used up what there is for notifications.
+        let name: SecretName = "grok_api_key".parse().unwrap();
         let payload =
             format!(r#"{{"versions": {{"grok_api_key": 4, "Not a name": 1}}, "business_id": "{ID}"}}"#);
         let Some(Notice::Changed { business, versions }) = Notice::parse(&payload) else {
             panic!("not understood")
         };
         assert_eq!(business.to_string(), ID);
-        assert_eq!(versions, [("grok_api_key".parse().unwrap(), 4)]);
+        assert_eq!(versions, [(name, 4)]);
     }
 
     #[test]

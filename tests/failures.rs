@@ -240,7 +240,7 @@ async fn greets_with(sqlstate: &'static str) -> String {
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
             let mut startup = [0; 1024];
-            client.read(&mut startup).await.unwrap();
+            assert!(client.read(&mut startup).await.unwrap() > 0);
             let fields = format!("SFATAL\0VFATAL\0C{sqlstate}\0MTenant or user not found\0\0");
             let mut message = vec![b'E'];
             message.extend(u32::try_from(fields.len() + 4).unwrap().to_be_bytes());

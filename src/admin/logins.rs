@@ -1,5 +1,6 @@
 //! Logins of services: made with a generated password and a scope of just what they need, listed, and removed.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::names::{require_applied, require_known};
@@ -69,7 +70,7 @@ impl Admin {
         let password = scram::password()?;
         Ok(NewLogin {
             login: login.to_owned(),
-            url: url(self.config(), login, &own, &database, &password)?,
+            url: url(self.config(), login, &own, &database, &password),
             verifier: scram::verifier(password.expose_secret())?,
             scope,
         })
@@ -160,28 +161,23 @@ impl Scope {
 }
 
 /// A connection string like ours, for another login. Poolers carry the project in the login's name: `postgres.abcdefgh`.
-fn url(
-    config: &Config,
-    login: &str,
-    own: &str,
-    database: &str,
-    password: &SecretString,
-) -> Result<SecretString> {
+fn url(config: &Config, login: &str, own: &str, database: &str, password: &SecretString) -> SecretString {
     let endpoint = &config.endpoint;
     let project = endpoint.user.strip_prefix(own).filter(|rest| rest.starts_with('.')).unwrap_or_default();
-    let malformed =
-        || Error::Config("the host of ADMIN_DATABASE_URL cannot stand in a connection string".into());
-    let place = if endpoint.is_socket() { "localhost" } else { &endpoint.host };
-    let mut url =
-        url::Url::parse(&format!("postgresql://{place}:{}", endpoint.port)).map_err(|_| malformed())?;
-    url.set_path(&format!("/{database}"));
-    url.set_username(&format!("{login}{project}")).map_err(|()| malformed())?;
-    url.set_password(Some(password.expose_secret())).map_err(|()| malformed())?;
-    if endpoint.is_socket() {
-        url.query_pairs_mut().append_pair("host", &endpoint.host);
-    }
-    Ok(String::from(url).into())
+    let escaped = |text: &str| utf8_percent_encode(text, &RESERVED).to_string();
+    let (user, password) = (escaped(&format!("{login}{project}")), escaped(password.expose_secret()));
+    let (place, query) = if endpoint.is_socket() {
+        (format!("localhost:{}", endpoint.port), format!("?host={}", escaped(&endpoint.host)))
+    } else if endpoint.is_ipv6() {
+        (endpoint.place(), String::new())
+    } else {
+        (format!("{}:{}", escaped(&endpoint.host), endpoint.port), String::new())
+    };
+    format!("postgresql://{user}:{password}@{place}/{}{query}", escaped(database)).into()
 }
+
+/// What stands for itself nowhere in a URL, or not everywhere.
+const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 fn is_login(text: &str) -> bool {
     (1..=63).contains(&text.len())
@@ -198,7 +194,8 @@ mod tests {
     fn made(admin: &str) -> String {
         let options = Options { url: Some(admin.to_owned().into()), ..Options::default() };
         let config = Config::new(options, |_| None).unwrap();
-        let made = url(&config, "klingRoutes", "postgres", "app", &SecretString::from("p-w_1")).unwrap();
+        let database = config.endpoint.database.clone();
+        let made = url(&config, "klingRoutes", "postgres", &database, &SecretString::from("p-w_1"));
         made.expose_secret().to_owned()
     }
 
@@ -211,6 +208,32 @@ mod tests {
         assert_eq!(
             made("postgres://postgres.abcdefgh:x@aws-0-eu-west-1.pooler.supabase.com:5432/app"),
             "postgresql://klingRoutes.abcdefgh:p-w_1@aws-0-eu-west-1.pooler.supabase.com:5432/app"
+        );
+    }
+
+    #[test]
+    fn whatever_host_and_database_there_are_the_connection_string_leads_there() {
+        for place in [
+            "[::1]:5433/app",
+            "[2001:db8::1]:5432/app",
+            "%2Frun%2Fpostgresql:5432/app",
+            "db_1.example.com:5432/app",
+        ] {
+            for database in ["app", "a%2541", "a%3Fb", "a%23b", "a%20b", "a%2Fb", "gr%C3%B6%C3%9Fe"] {
+                let admin =
+                    format!("postgres://postgres:x@{}", place.replace("/app", &format!("/{database}")));
+                let endpoint = |url: String| {
+                    let options =
+                        Options { url: Some(url.into()), allow_insecure: true, ..Options::default() };
+                    let found = Config::new(options, |_| None).unwrap().endpoint;
+                    (found.host, found.port, found.database)
+                };
+                assert_eq!(endpoint(made(&admin)), endpoint(admin));
+            }
+        }
+        assert_eq!(
+            made("postgres://postgres:x@[::1]:5433/a%2541"),
+            "postgresql://klingRoutes:p-w_1@[::1]:5433/a%2541"
         );
     }
 

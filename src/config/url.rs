@@ -1,6 +1,6 @@
 //! Reads a connection string. No error repeats any part of it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
@@ -21,6 +21,11 @@ impl Endpoint {
     /// The directory of a unix socket rather than a host.
     pub(crate) fn is_socket(&self) -> bool {
         self.host.starts_with('/')
+    }
+
+    /// The host is an IPv6 address, which stands in brackets where a port follows.
+    pub(crate) fn is_ipv6(&self) -> bool {
+        self.host.parse::<Ipv6Addr>().is_ok()
     }
 
     /// The connection never leaves this machine.
@@ -54,7 +59,11 @@ impl Endpoint {
 
     /// For messages: says where, and nothing of who or with what password.
     pub(crate) fn place(&self) -> String {
-        if self.is_socket() { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
+        match (self.is_socket(), self.is_ipv6()) {
+            (true, _) => self.host.clone(),
+            (_, true) => format!("[{}]:{}", self.host, self.port),
+            _ => format!("{}:{}", self.host, self.port),
+        }
     }
 }
 
@@ -144,7 +153,10 @@ fn without_scheme(text: &str) -> Result<&str> {
     }
     let bare = text.trim_start_matches(['"', '\'', '`', '“', '‘']);
     let is_ours = |text: &str| text.starts_with("postgres://") || text.starts_with("postgresql://");
-    Err(malformed(if bare.len() < text.len() {
+    Err(malformed(if text.starts_with('\u{feff}') {
+        "it must begin with postgres:// or postgresql://, and there is a byte order mark before it: save the file that it comes \
+         from as UTF-8 without one"
+    } else if bare.len() < text.len() {
         "it must begin with postgres:// or postgresql://, and there is a quote before it: some readers of .env files, \
          such as docker's, keep quotes"
     } else if text
@@ -152,6 +164,11 @@ fn without_scheme(text: &str) -> Result<&str> {
         .is_some_and(|(_, value)| is_ours(value.trim_start_matches(['"', '\'', ' '])))
     {
         "it must begin with postgres:// or postgresql://, and a variable's name stands before it: leave NAME= out"
+    } else if text
+        .split_once(": ")
+        .is_some_and(|(_, value)| is_ours(value.trim_start_matches(['"', '\'', ' '])))
+    {
+        "it must begin with postgres:// or postgresql://, and a name stands before it, as in YAML: leave NAME: out"
     } else if ["host=", "dbname=", "user="].iter().any(|keyword| text.contains(keyword)) && rest.is_empty() {
         "it must begin with postgres:// or postgresql://: write libpq's keywords as such a URL"
     } else {
@@ -171,6 +188,9 @@ fn query_hides_a_host(authority: &str, query: &str) -> bool {
 
 /// Host and port, without the brackets of an IPv6 address: neither TLS nor the resolver knows those.
 fn address_of(address: &str) -> Result<(&str, &str)> {
+    if address.contains(',') {
+        return Err(several_hosts());
+    }
     if let Some(rest) = address.strip_prefix('[') {
         let (host, rest) =
             rest.split_once(']').ok_or_else(|| malformed("its IPv6 address has no closing bracket"))?;
@@ -249,7 +269,7 @@ impl Parsed {
             return Err(malformed("it names no host"));
         }
         if endpoint.host.contains(',') {
-            return Err(malformed("it names several hosts: name the primary, or a pooler in front of them"));
+            return Err(several_hosts());
         }
         if endpoint.user.is_empty() {
             return Err(malformed("it names no user"));
@@ -260,6 +280,10 @@ impl Parsed {
         }
         Ok(self)
     }
+}
+
+fn several_hosts() -> Error {
+    malformed("it names several hosts: name the primary, or a pooler in front of them")
 }
 
 fn ssl_mode(value: &str) -> Result<SslMode> {
@@ -414,6 +438,12 @@ mod tests {
             ("postgres://a:b@h:0/app", "its port is none"),
             ("postgres://a:b@h:5432x/app", "its port is none"),
             ("postgres://a:b@::1/app", "brackets"),
+            ("postgres://a:b@h:1,h2:2/app", "several hosts"),
+            ("postgres://a:b@h,h2/app", "several hosts"),
+            ("postgres://a:b@[::1]:1,[::2]:2/app", "several hosts"),
+            ("\u{feff}postgres://a:b@h/app", "a byte order mark before it"),
+            ("DATABASE_URL: postgres://a:b@h/app", "leave NAME: out"),
+            ("DATABASE_URL: \"postgres://a:b@h/app\"", "leave NAME: out"),
             ("\"postgres://a:b@h/app\"", "a quote before it"),
             ("DATABASE_URL=postgres://a:b@h/app", "leave NAME= out"),
             ("export DATABASE_URL='postgres://a:b@h/app'", "leave NAME= out"),
@@ -443,5 +473,6 @@ mod tests {
             "aws-0-eu-west-1.pooler.supabase.com:6543, project abcdef, database postgres"
         );
         assert_eq!(title("postgres://a.b:c@localhost/app"), "localhost:5432, database app");
+        assert_eq!(title("postgres://a:b@[::1]:5433/app"), "[::1]:5433, database app");
     }
 }

@@ -43,6 +43,51 @@ async fn what_is_under_way_ends_well_and_later_calls_are_refused() {
 }
 
 #[tokio::test]
+async fn what_waits_for_a_connection_is_served_before_it_is_closed() {
+    let mut admin = admin().await;
+    let business = new_business(&mut admin).await;
+    let client = client(Options { max_connections: Some(1), ..patient() });
+    client.ping().await.unwrap();
+
+    let mut blocker = admin.begin().await.unwrap();
+    blocker.execute("lock table public.business_secrets in exclusive mode").await.unwrap();
+    let write = |value: &'static str| {
+        let client = client.clone();
+        tokio::spawn(async move { client.set(business, *NAME, secret(value), None).await })
+    };
+    let writes = [write("one"), write("two"), write("three")];
+    let list = tokio::spawn({
+        let client = client.clone();
+        async move { client.list(business).await }
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let closing = tokio::spawn({
+        let client = client.clone();
+        async move { client.close().await }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(client.ping().await.unwrap_err().code(), Code::Closed);
+    assert!(!closing.is_finished());
+
+    blocker.rollback().await.unwrap();
+    for write in writes {
+        assert!(write.await.unwrap().unwrap() > 0);
+    }
+    list.await.unwrap().unwrap();
+    closing.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_waits_for_the_first_connection_is_served_before_it_is_closed() {
+    let business = new_business(&mut admin().await).await;
+    let client = client(patient());
+    let (list, read, ()) = tokio::join!(client.list(business), client.get(business, *NAME), client.close());
+    list.unwrap();
+    assert!(read.unwrap().is_none());
+    assert_eq!(client.ping().await.unwrap_err().code(), Code::Closed);
+}
+
+#[tokio::test]
 async fn closing_leaves_no_connection_behind_and_may_be_repeated() {
     let mut admin = admin().await;
     let name = format!("close {}", new_business(&mut admin).await);

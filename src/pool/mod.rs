@@ -21,7 +21,7 @@ mod worker;
 
 use std::sync::Arc;
 
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use self::bulk::Bulk;
@@ -99,11 +99,16 @@ impl Pool {
         self.shared.stats()
     }
 
-    /// Takes no more work, fails what waits, lets what is under way end by its deadline, and closes the connections.
+    /// Takes no more work, lets what was asked for before end by its deadline, and closes the connections. Where the database is
+    /// away, what waits for it fails at once.
     pub(crate) async fn close(&self) {
-        let idle = self.shared.shut();
+        // The last of the calls that were made before ends by then.
+        let deadline = self.deadline();
+        self.shared.shut();
+        let _ = timeout_at(deadline, self.shared.served()).await;
+        let idle = self.shared.end();
         // A connection that hangs must not hold up the others: the operating system closes it all the same.
-        let _ = timeout(self.shared.config.timeout, async {
+        let _ = timeout_at(deadline, async {
             for connection in idle {
                 connection.close().await;
             }
@@ -120,7 +125,7 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        drop(self.shared.shut());
+        drop(self.shared.end());
     }
 }
 

@@ -37,8 +37,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Becomes true on close; ends whatever only waits.
     closing: watch::Sender<bool>,
-    /// Notified whenever a worker has left.
-    worker_left: Notify,
+    /// Notified whenever a worker has taken more work, or has left.
+    worker_moved: Notify,
 }
 
 impl Shared {
@@ -52,7 +52,7 @@ impl Shared {
             handle: Handle::current(),
             state: Mutex::new(State::new()),
             closing: watch::Sender::new(false),
-            worker_left: Notify::new(),
+            worker_moved: Notify::new(),
         })
     }
 
@@ -175,11 +175,11 @@ impl Shared {
     /// Gives the worker more work, or puts its connection back.
     pub(super) fn next(self: &Arc<Self>, mut worker: Worker, mut connection: Connection) -> Next {
         let mut state = self.state();
-        if !state.is_open {
-            drop(state);
-            return Next::Close(connection, worker);
-        }
         let Some(work) = state.take(self.config.max_connections) else {
+            if !state.is_open {
+                drop(state);
+                return Next::Close(connection, worker);
+            }
             worker.leave(&mut state);
             if !connection.is_expired() {
                 connection.is_fresh = false;
@@ -189,6 +189,8 @@ impl Shared {
             return Next::Idle;
         };
         self.dispatch(state);
+        // Once closed, somebody waits for the queue to be empty.
+        self.worker_moved.notify_waiters();
         Next::Work(connection, work, worker)
     }
 
@@ -309,8 +311,28 @@ impl Shared {
             .unwrap_or_else(|| Error::no_answer(self.config.timeout, "the database gave no answer"))
     }
 
+    /// Takes no more work. What waits is still served, but for a database that is away: there it fails at once.
+    pub(super) fn shut(&self) {
+        let mut state = self.state();
+        state.is_open = false;
+        let abandoned = if self.dialer.last_error().is_some() { state.drain() } else { Vec::new() };
+        drop(state);
+        fail(abandoned);
+    }
+
+    /// Waits until nothing waits any more for a worker. What a worker has taken may still be under way.
+    pub(super) async fn served(&self) {
+        loop {
+            let moved = self.worker_moved.notified();
+            if self.state().queue.is_empty() {
+                return;
+            }
+            moved.await;
+        }
+    }
+
     /// Takes no more work. What waits fails; the idle connections are the caller's to close.
-    pub(super) fn shut(&self) -> Vec<Connection> {
+    pub(super) fn end(&self) -> Vec<Connection> {
         let mut state = self.state();
         state.is_open = false;
         let waiting = state.drain();
@@ -320,25 +342,30 @@ impl Shared {
         }
         drop(state);
         self.closing.send_replace(true);
-        for work in waiting {
-            work.fail(&Error::Closed);
-        }
+        fail(waiting);
         idle
     }
 
     /// Waits until no worker is left.
     pub(super) async fn vacated(&self) {
         loop {
-            let left = self.worker_left.notified();
+            let moved = self.worker_moved.notified();
             if self.state().workers == 0 {
                 return;
             }
-            left.await;
+            moved.await;
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Nobody will serve them: the pool is closed.
+fn fail(abandoned: Vec<Work>) {
+    for work in abandoned {
+        work.fail(&Error::Closed);
     }
 }
 
@@ -388,7 +415,7 @@ impl Drop for Worker {
             self.has_opened(&mut state);
             state.workers -= 1;
         }
-        self.shared.worker_left.notify_waiters();
+        self.shared.worker_moved.notify_waiters();
     }
 }
 

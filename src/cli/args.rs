@@ -50,7 +50,7 @@ pub(crate) struct Connection {
     pub(crate) config: Option<PathBuf>,
 
     /// How long to wait for a connection, and for an answer to list, get, set, unset and import
-    #[arg(long, global = true, value_name = "MS")]
+    #[arg(long, global = true, value_name = "MS", allow_negative_numbers = true)]
     pub(crate) timeout_ms: Option<u32>,
 
     /// Who the history names for a change, at most 128 bytes; the system's user unless given
@@ -153,7 +153,7 @@ pub(crate) enum Command {
         /// As in `list`
         name: String,
         /// Refuse unless the secret is still at this version
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", allow_negative_numbers = true)]
         expected_version: Option<i64>,
         /// Keep no value to put back, as of a key that has leaked
         #[arg(long)]
@@ -187,7 +187,7 @@ pub(crate) enum Command {
         #[arg(long)]
         name: Option<String>,
         /// How many changes
-        #[arg(long, value_name = "N", default_value_t = 20)]
+        #[arg(long, value_name = "N", default_value_t = 20, allow_negative_numbers = true)]
         limit: u32,
     },
 
@@ -251,11 +251,11 @@ pub(crate) enum Command {
 #[derive(Debug, Args, Clone)]
 pub(crate) struct Batches {
     /// The most businesses in one transaction; fewer where that takes long
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, allow_negative_numbers = true)]
     pub(crate) batch: u32,
 
     /// A rest after each batch
-    #[arg(long, value_name = "MS", default_value_t = 0)]
+    #[arg(long, value_name = "MS", default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) pause_ms: u64,
 
     #[command(flatten)]
@@ -266,7 +266,7 @@ pub(crate) struct Batches {
 #[derive(Debug, Args, Clone)]
 pub(crate) struct Sessions {
     /// How many sessions work at once, 1 to 32; as many as this machine has cores, and at most 4, unless given
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     sessions: Option<u32>,
 }
 
@@ -280,14 +280,14 @@ impl Sessions {
 #[derive(Debug, Args, Clone)]
 pub(crate) struct Locks {
     /// How long to try for a lock that others hold, before giving up with 3
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, allow_negative_numbers = true)]
     pub(crate) lock_wait: u64,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Migrate {
     /// Stop after this file: 2, 3 or 4; a file that drops something is never meant
-    #[arg(long, value_name = "N", conflicts_with = "drop_legacy")]
+    #[arg(long, value_name = "N", conflicts_with = "drop_legacy", allow_negative_numbers = true)]
     pub(crate) to: Option<i32>,
 
     /// Show what would be done, and change nothing
@@ -344,7 +344,7 @@ pub(crate) struct Set {
     pub(crate) file: Option<PathBuf>,
 
     /// Refuse unless the secret is still at this version; 0 is one that was never set
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) expected_version: Option<i64>,
 
     #[command(flatten)]

@@ -26,12 +26,19 @@ pub(super) fn create_private(path: &Path, text: &str) -> io::Result<()> {
     write(&mut options.open(path)?, text)
 }
 
-/// Puts a file in another's place, whole or not at all.
+/// Puts a file in another's place, whole or not at all. The file that a link leads to is the one that is replaced, and its mode stays.
 pub(super) fn replace(path: &Path, text: &str) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
+    let there = std::fs::canonicalize(path).ok();
+    let place = there.as_deref().unwrap_or(path);
+    let mut name = place.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
-    let beside: PathBuf = path.with_file_name(name);
-    let outcome = create(&beside, text).and_then(|()| std::fs::rename(&beside, path));
+    let beside: PathBuf = place.with_file_name(name);
+    let outcome = create(&beside, text).and_then(|()| {
+        if let Some(there) = &there {
+            std::fs::set_permissions(&beside, std::fs::metadata(there)?.permissions())?;
+        }
+        std::fs::rename(&beside, place)
+    });
     outcome.map_err(|error| {
         let _ = std::fs::remove_file(&beside);
         unwritable(path, &error)
@@ -74,6 +81,25 @@ pub(super) fn pretty(catalogue: &Value) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_one_and_the_file_keeps_its_mode() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = std::env::temp_dir().join(format!("app-secrets-files-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (file, link) = (folder.join("types.d.ts"), folder.join("link.d.ts"));
+        std::fs::write(&file, "before").unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o640)).unwrap();
+        symlink("types.d.ts", &link).unwrap();
+        replace(&link, "after").unwrap();
+        let left: Vec<_> = std::fs::read_dir(&folder).unwrap().collect();
+        let (text, mode) =
+            (std::fs::read_to_string(&file).unwrap(), std::fs::metadata(&file).unwrap().permissions().mode());
+        let is_link = std::fs::symlink_metadata(&link).unwrap().is_symlink();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!((text.as_str(), mode & 0o777, is_link, left.len()), ("after", 0o640, true, 2));
+    }
 
     #[test]
     fn what_is_written_for_people_is_the_same_json() {

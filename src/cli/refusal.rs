@@ -128,6 +128,8 @@ mod tests {
         assert_eq!(refused(&["completions", "csh"]), "no such shell: bash, elvish, fish, powershell or zsh");
         assert_eq!(refused(&["statsu"]), "no such command; did you mean status?");
         assert_eq!(refused(&["migrate", "--batch", "x"]), "--batch <N> has a value that it cannot have");
+        assert_eq!(refused(&["history", "--limit", "-1"]), "--limit <N> has a value that it cannot have");
+        assert_eq!(refused(&["migrate", "--batch", "-5"]), "--batch <N> has a value that it cannot have");
         assert!(refused(&["migrate", "--yes-drop-plaintext", "app"]).starts_with("missing: --drop-legacy"));
         assert!(refused(&["migrate", "--drop-legacy", "--to", "3"]).contains("does not go with"));
     }

@@ -22,7 +22,7 @@ pub(crate) struct Undo {
     name: String,
 
     /// Refuse unless the secret is still at this version
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     expected_version: Option<i64>,
 }
 

@@ -103,6 +103,33 @@ test('an error in the command line is JSON where JSON is asked for', async (t) =
   assert.equal(document.secretVersion, secrets.find(({ name }) => name === 'grok_api_key').version)
 })
 
+test('what JSON is asked for says nothing else, on either stream', async (t) => {
+  const { db, id } = await withSecret(t)
+  const asked = await cliEnds(6, db, ['migrate', '--drop-legacy', '--json'])
+  assert.equal(JSON.parse(asked.stderr).error.code, 'REFUSED')
+  assert.equal(asked.stdout, '')
+
+  const url = await cliEnds(0, db, ['list', id, '--json', '--url', db.service])
+  assert.equal(url.stderr, '')
+  assert.match(JSON.parse(url.stdout).warnings.join(), /can read the password of --url/)
+  const failed = await cliEnds(1, db, ['get', id, 'no_such', '--json', '--url', db.service])
+  assert.match(JSON.parse(failed.stderr).warnings.join(), /can read the password of --url/)
+
+  const applied = await cliEnds(0, db, ['migrate', '--reapply', '--json'])
+  assert.equal(applied.stderr, '')
+  assert.deepEqual(JSON.parse(applied.stdout).applied, [2, 4, 3])
+  await db.query('begin')
+  await db.query('lock table public.businesses in access exclusive mode')
+  try {
+    const late = await cliEnds(3, db, ['migrate', '--reapply', '--json', '--lock-wait', '1'])
+    assert.equal(JSON.parse(late.stderr).error.code, 'LOCK_TIMEOUT')
+  } finally {
+    await db.query('rollback')
+  }
+  const full = shell(db, `"$0" "$1" list ${id} --json > /dev/full`)
+  assert.match(JSON.parse(full.stderr).error.message, /the result cannot be written/)
+})
+
 test('tables fit any terminal from 40 columns, and break nothing that is to be copied', async (t) => {
   const { db, id } = await withSecret(t)
   for (const columns of [40, 60, 80, 120, 200]) {
@@ -228,6 +255,20 @@ test('an import asks about values that only stand for a key', async (t) => {
   const { stderr } = await cliEnds(6, db, ['import', id, '-', '--yes'], { input })
   assert.match(stderr, /line 1 of the file: XAI_API_KEY looks like a reference/)
   assert.ok(!stderr.includes('op://'))
+  const more = `${input}PORT=1\nGEMINI_API_KEY=\nANTHROPIC_API_KEY=sk-ant-0123456789\n`
+  const dry = await cliEnds(6, db, ['import', id, '-', '--dry-run', '--json'], { input: more })
+  const { names, doubtful, ignored, blank, refused } = JSON.parse(dry.stdout)
+  assert.deepEqual(
+    { names, doubtful, ignored, blank, refused },
+    {
+      names: ['grok_api_key', 'claude_api_key'],
+      doubtful: ['grok_api_key'],
+      ignored: ['PORT'],
+      blank: ['GEMINI_API_KEY'],
+      refused: true,
+    },
+  )
+  await cliEnds(0, db, ['import', id, '-', '--dry-run', '--as-is'], { input: more })
   await cliEnds(0, db, ['import', id, '-', '--yes', '--as-is'], { input })
   const { stdout } = await cliEnds(0, db, ['get', id, 'grok_api_key', '--reveal'])
   assert.equal(stdout, 'op://prod/xai/key')

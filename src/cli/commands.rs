@@ -49,7 +49,12 @@ impl Context<'_> {
         run.end();
         let found = found?;
         if found.is_none() {
-            self.terminal.note("Stopped: not everything was compared, and nothing was recorded or changed.");
+            if self.is_json {
+                self.show(String::new, || serde_json::json!({ "stopped": true }));
+            } else {
+                self.terminal
+                    .note("Stopped: not everything was compared, and nothing was recorded or changed.");
+            }
         }
         Ok(found)
     }
@@ -167,7 +172,7 @@ impl Context<'_> {
             return Ok(Exit::Ok);
         }
         let question = migration::scrub_plan(&plan, width) + "\n";
-        if arguments.yes_lock_tables.is_some() {
+        if arguments.yes_lock_tables.is_some() && !self.is_json {
             self.terminal.note(&question);
         }
         let name =
@@ -229,7 +234,9 @@ impl Context<'_> {
             return Ok(word);
         }
         let Some(person) = &mut self.terminal.person else {
-            self.terminal.note(question);
+            if !self.is_json {
+                self.terminal.note(question);
+            }
             return Err(Error::Refused(format!(
                 "nothing was changed in database {} on {}: nobody is there to ask; pass {flag}={}",
                 at.database, at.place, at.word
@@ -241,7 +248,8 @@ impl Context<'_> {
 
     /// Shows progress, and can be stopped, until it is ended.
     pub(super) fn watched(&self, what: &'static str) -> Watched {
-        let display = Arc::new(Display::new(self.terminal.shows_err, what));
+        let display =
+            Arc::new(Display::new(self.terminal.shows_err, self.is_json, self.warnings.clone(), what));
         let listener = Arc::clone(&display);
         let (control, stopper) = Control::new(move |event| listener.show(event));
         self.signals.stop_this(Arc::clone(&display), stopper);

@@ -34,6 +34,7 @@ use serde_json::Value;
 
 use self::args::{Arguments, Command, Connection};
 use self::exit::Exit;
+use self::progress::Warnings;
 use self::show::json;
 use self::signals::Signals;
 use self::terminal::Terminal;
@@ -78,7 +79,8 @@ async fn run_on(arguments: Vec<OsString>, terminal: &mut Terminal, signals: Sign
         Ok(Arguments { command: None, .. }) if !is_bare => refusal::no_command(wants_json, terminal),
         Ok(Arguments { command, connection, json: is_json }) => {
             let name = command.as_ref().map_or("status", name_of);
-            let mut context = Context { terminal, connection, is_json, signals, name };
+            let mut context =
+                Context { terminal, connection, is_json, signals, name, warnings: Warnings::default() };
             context.warn_of_password();
             match command {
                 Some(command) => context.finish(command).await,
@@ -88,9 +90,13 @@ async fn run_on(arguments: Vec<OsString>, terminal: &mut Terminal, signals: Sign
     };
     match terminal.failure() {
         Some(error) => {
-            terminal.note(format!(
-                "error: the result cannot be written: {error}. What the command has changed stays changed"
-            ));
+            let why =
+                format!("the result cannot be written: {error}. What the command has changed stays changed");
+            terminal.note(if wants_json {
+                json::document("app-secrets", json::error(&Error::Config(why)))
+            } else {
+                format!("error: {why}")
+            });
             Exit::Failed
         }
         None => exit,
@@ -104,6 +110,8 @@ pub(crate) struct Context<'a> {
     pub(crate) is_json: bool,
     signals: Signals,
     name: &'static str,
+    /// For JSON, whose document says them; others read them as they come.
+    warnings: Warnings,
 }
 
 impl Context<'_> {
@@ -227,23 +235,40 @@ impl Context<'_> {
     }
 
     fn warn_of_password(&mut self) {
-        let has_password = self.connection.url.as_deref().is_some_and(has_password);
-        if has_password {
-            self.terminal.note(format!(
-                "warning: everybody on this machine can read the password of --url in the process list; set \
-                 {ADMIN_URL_VARIABLE} or APP_SECRETS_URL instead"
-            ));
+        if !self.connection.url.as_deref().is_some_and(has_password) {
+            return;
+        }
+        let warning = format!(
+            "everybody on this machine can read the password of --url in the process list; set {ADMIN_URL_VARIABLE} or \
+             APP_SECRETS_URL instead"
+        );
+        if self.is_json {
+            self.warnings.add(&warning);
+        } else {
+            self.terminal.note(format!("warning: {warning}"));
         }
     }
 
     /// Shows a result, in the form that was asked for.
     pub(crate) fn show(&mut self, text: impl FnOnce() -> String, content: impl FnOnce() -> Value) {
         if self.is_json {
-            let document = json::document(self.name, content());
+            let document = self.document(content());
             self.terminal.write(format!("{document}\n").as_bytes());
         } else {
             self.terminal.say(text());
         }
+    }
+
+    /// With what there was to warn of, where there was something.
+    fn document(&self, mut content: Value) -> String {
+        let warnings = self.warnings.take();
+        if let (false, Some(fields)) = (warnings.is_empty(), content.as_object_mut()) {
+            let all = fields.entry("warnings").or_insert_with(|| Value::Array(Vec::new()));
+            if let Some(all) = all.as_array_mut() {
+                all.extend(warnings.into_iter().map(Value::from));
+            }
+        }
+        json::document(self.name, content)
     }
 
     /// Says which database this is about to happen to, before it does.
@@ -260,7 +285,7 @@ impl Context<'_> {
 
     fn fail(&mut self, error: &Error) {
         if self.is_json {
-            let document = json::document(self.name, json::error(error));
+            let document = self.document(json::error(error));
             return self.terminal.note(document);
         }
         self.terminal.note(format!("error: {error}"));

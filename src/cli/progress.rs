@@ -1,7 +1,7 @@
-//! Shows how far it is: a bar on a terminal, plain lines elsewhere, on stderr.
+//! Shows how far it is, on stderr: a bar on a terminal, plain lines elsewhere, and nothing where a program reads JSON there.
 
 use std::io::{self, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -13,17 +13,39 @@ use crate::admin::{Event, File, Progress, Unit};
 /// Between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
+/// What a JSON document says besides its result. std Mutex: never held across an await.
+#[derive(Clone, Default)]
+pub(super) struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Warnings {
+    pub(super) fn add(&self, warning: &str) {
+        self.all().push(warning.to_owned());
+    }
+
+    pub(super) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.all())
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 pub(super) struct Display {
     what: &'static str,
     is_terminal: bool,
+    /// Stderr is a program's, which expects JSON there.
+    is_silent: bool,
+    warnings: Warnings,
     /// Made by the first batch of a row of them, cleared after the last.
     bar: Mutex<Option<ProgressBar>>,
     last_line: Mutex<Option<Instant>>,
 }
 
 impl Display {
-    pub(super) fn new(is_terminal: bool, what: &'static str) -> Self {
-        Self { what, is_terminal, bar: Mutex::default(), last_line: Mutex::default() }
+    pub(super) fn new(is_terminal: bool, is_json: bool, warnings: Warnings, what: &'static str) -> Self {
+        let is_silent = is_json && !is_terminal;
+        Self { what, is_terminal, is_silent, warnings, bar: Mutex::default(), last_line: Mutex::default() }
     }
 
     pub(super) fn show(&self, event: &Event) {
@@ -45,11 +67,17 @@ impl Display {
                 let name = File::of_version(*version).map_or("", |file| file.name);
                 self.line(&format!("{version:03}  {name} applied ({})", duration(*elapsed)));
             }
-            Event::Warning(warning) => self.line(&format!("warning: {warning}")),
+            Event::Warning(warning) => {
+                self.warnings.add(warning);
+                self.line(&format!("warning: {warning}"));
+            }
         }
     }
 
     pub(super) fn line(&self, line: &str) {
+        if self.is_silent {
+            return;
+        }
         match self.bar().as_ref() {
             Some(bar) => bar.suspend(|| eprint_line(line)),
             None => eprint_line(line),
@@ -63,6 +91,9 @@ impl Display {
     }
 
     fn batch(&self, progress: &Progress) {
+        if self.is_silent {
+            return;
+        }
         if self.is_terminal {
             let mut bar = self.bar();
             let bar = bar.get_or_insert_with(|| new_bar(self.what));

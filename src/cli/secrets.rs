@@ -152,13 +152,28 @@ impl Context<'_> {
             let width = self.width();
             self.terminal.say(secrets::plan(&plan, &current, width));
         }
-        let names: Vec<&str> = plan.entries.iter().map(|entry| entry.name.as_str()).collect();
+        let nobody_is_asked = arguments.yes || is_stdin || self.terminal.person.is_none();
         if arguments.dry_run {
-            self.show(|| "Nothing was changed.".into(), || json!({ "dryRun": true, "names": names }));
-            return Ok(Exit::Ok);
+            let doubtful: Vec<&str> = plan.doubtful().map(|entry| entry.name.as_str()).collect();
+            // As the import itself would end.
+            let is_refused = nobody_is_asked && !arguments.as_is && !doubtful.is_empty();
+            let names: Vec<&str> = plan.entries.iter().map(|entry| entry.name.as_str()).collect();
+            self.show(
+                || {
+                    let why = "Refused as it is: put the keys in place of what only stands for them, or pass --as-is. ";
+                    format!("{}Nothing was changed.", if is_refused { why } else { "" })
+                },
+                || {
+                    json!({
+                        "dryRun": true, "names": names, "doubtful": doubtful, "ignored": plan.ignored, "blank": plan.blank,
+                        "refused": is_refused,
+                    })
+                },
+            );
+            return Ok(if is_refused { Exit::Refused } else { Exit::Ok });
         }
         if !arguments.as_is {
-            self.settle_doubts(&plan, arguments.yes || is_stdin)?;
+            self.settle_doubts(&plan, nobody_is_asked)?;
         }
         if !arguments.yes {
             self.agree(is_stdin)?;
@@ -169,7 +184,11 @@ impl Context<'_> {
         let expected = plan.entries.iter().map(|entry| (entry.name, version(entry.name))).collect();
         let values = plan.entries.into_iter().map(|entry| (entry.name, Some(entry.value))).collect();
         let versions = client.set_many(business, values, expected).await?;
-        let object = || json!({ "versions": versions_by_name(&versions) });
+        let object = || {
+            json!({
+                "versions": versions_by_name(&versions), "ignored": plan.ignored, "blank": plan.blank,
+            })
+        };
         self.show(
             || {
                 let number = i64::try_from(versions.len()).unwrap_or(i64::MAX);
@@ -182,7 +201,7 @@ impl Context<'_> {
 
     /// Asks about each value that looks as if it only stood for a key.
     pub(super) fn settle_doubts(&mut self, plan: &envfile::Plan, nobody_is_asked: bool) -> Result<()> {
-        for entry in plan.entries.iter().filter(|entry| entry.is_doubtful) {
+        for entry in plan.doubtful() {
             let variable = &entry.variable;
             let what = "looks like a reference or a placeholder, not like a key";
             let agrees = match &mut self.terminal.person {

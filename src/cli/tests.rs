@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use zeroize::Zeroizing;
 
 use super::args::Connection;
+use super::progress::Warnings;
 use super::signals::Signals;
 use super::terminal::{Person, Terminal};
 use super::{Context, as_given, run_on};
@@ -73,7 +74,8 @@ fn context(terminal: &mut Terminal) -> Context<'_> {
         timeout_ms: None,
         actor: None,
     };
-    Context { terminal, connection, is_json: false, signals: Signals::default(), name: "test" }
+    let (signals, warnings) = (Signals::default(), Warnings::default());
+    Context { terminal, connection, is_json: false, signals, name: "test", warnings }
 }
 
 fn app() -> Confirmation {

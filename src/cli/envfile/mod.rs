@@ -42,6 +42,13 @@ pub(crate) struct Plan {
     pub(crate) blank: Vec<String>,
 }
 
+impl Plan {
+    /// What looks as if it only stood for a key.
+    pub(crate) fn doubtful(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| entry.is_doubtful)
+    }
+}
+
 /// One secret to write.
 #[derive(Debug)]
 pub(crate) struct Entry {

@@ -40,8 +40,7 @@ pub(in crate::cli) fn plan(plan: &Plan, current: &[Listed], width: Option<usize>
         ]
     });
     let mut text = vec![table(&["variable", "", "secret", "now", "", "then"], &[], rows, width)];
-    let doubtful: Vec<&str> =
-        plan.entries.iter().filter(|entry| entry.is_doubtful).map(|entry| entry.variable.as_str()).collect();
+    let doubtful: Vec<&str> = plan.doubtful().map(|entry| entry.variable.as_str()).collect();
     if !doubtful.is_empty() {
         text.push(format!("Perhaps no keys, but references or placeholders: {}", doubtful.join(", ")));
     }

@@ -248,8 +248,7 @@ impl Context<'_> {
 
     /// Shows progress, and can be stopped, until it is ended.
     pub(super) fn watched(&self, what: &'static str) -> Watched {
-        let display =
-            Arc::new(Display::new(self.terminal.shows_err, self.is_json, self.warnings.clone(), what));
+        let display = Arc::new(Display::new(self.terminal.shows_err, self.warnings.clone(), what));
         let listener = Arc::clone(&display);
         let (control, stopper) = Control::new(move |event| listener.show(event));
         self.signals.stop_this(Arc::clone(&display), stopper);

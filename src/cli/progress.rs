@@ -1,4 +1,4 @@
-//! Shows how far it is, on stderr: a bar on a terminal, plain lines elsewhere, and nothing where a program reads JSON there.
+//! Shows how far it is: a bar on a terminal, plain lines elsewhere, on stderr.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,8 +34,6 @@ impl Warnings {
 pub(super) struct Display {
     what: &'static str,
     is_terminal: bool,
-    /// Stderr is a program's, which expects JSON there.
-    is_silent: bool,
     warnings: Warnings,
     /// Made by the first batch of a row of them, cleared after the last.
     bar: Mutex<Option<ProgressBar>>,
@@ -43,9 +41,8 @@ pub(super) struct Display {
 }
 
 impl Display {
-    pub(super) fn new(is_terminal: bool, is_json: bool, warnings: Warnings, what: &'static str) -> Self {
-        let is_silent = is_json && !is_terminal;
-        Self { what, is_terminal, is_silent, warnings, bar: Mutex::default(), last_line: Mutex::default() }
+    pub(super) fn new(is_terminal: bool, warnings: Warnings, what: &'static str) -> Self {
+        Self { what, is_terminal, warnings, bar: Mutex::default(), last_line: Mutex::default() }
     }
 
     pub(super) fn show(&self, event: &Event) {
@@ -75,9 +72,6 @@ impl Display {
     }
 
     pub(super) fn line(&self, line: &str) {
-        if self.is_silent {
-            return;
-        }
         match self.bar().as_ref() {
             Some(bar) => bar.suspend(|| eprint_line(line)),
             None => eprint_line(line),
@@ -91,9 +85,6 @@ impl Display {
     }
 
     fn batch(&self, progress: &Progress) {
-        if self.is_silent {
-            return;
-        }
         if self.is_terminal {
             let mut bar = self.bar();
             let bar = bar.get_or_insert_with(|| new_bar(self.what));

@@ -182,7 +182,7 @@ fn quoted(body: &str, quote: char) -> Found<'_> {
             '\\' if quote == '\'' => {
                 if matches!(characters.peek(), Some((_, '\\' | '\''))) {
                     parts = Some(
-                        "there is a backslash in its single quotes that some readers take for an escape",
+                        "there is a backslash in its single quotes that some readers take for an escape: leave the quotes out, or use `set`",
                     );
                 }
                 value.push(c);

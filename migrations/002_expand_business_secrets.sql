@@ -44,7 +44,8 @@ begin
                 'secrets', (
                     select jsonb_agg(jsonb_build_object(
                         'name', c.name, 'label', c.label, 'sealed', c.sealed, 'type', c.type,
-                        'legacy_column', case when c.legacy_state <> 'dropped' then c.legacy_column end) order by c.position)
+                        'legacy_column', case when c.legacy_state <> 'dropped' then c.legacy_column end,
+                        'legacy_attnum', case when c.legacy_state <> 'dropped' then c.legacy_attnum end) order by c.position)
                     from app_secrets.catalogue c where c.retired_at is null))
             from app_secrets.settings s
             where exists (select from app_secrets.catalogue)
@@ -169,7 +170,7 @@ begin
         names as materialized (
             select e.ord, e.item, e.item ->> 'name' as name, e.item ->> 'label' as label,
                 coalesce(e.item ->> 'sealed', 'true') <> 'false' as sealed, coalesce(e.item ->> 'type', 'text') as type,
-                e.item ->> 'legacy_column' as legacy_column,
+                e.item ->> 'legacy_column' as legacy_column, substring(e.item ->> 'legacy_attnum' from '^[0-9]{1,4}$')::int as legacy_attnum,
                 coalesce(jsonb_typeof(e.item -> 'name') = 'string' and e.item ->> 'name' ~ '^[a-z][a-z0-9_]{0,47}$', false) as valid
             from spelled s
             cross join lateral jsonb_array_elements(s.secrets) with ordinality as e (item, ord)
@@ -787,6 +788,19 @@ begin
             where n.valid and n.legacy_column is not null and not o.here
                 and not exists (select from columns c where c.relid = t.oid and c.name = n.legacy_column)
             union all
+            -- The database has recorded it, and somebody has changed the table since.
+            select 'warn', case when c.name is null then 'legacy_dropped' else 'legacy_renamed' end,
+                format('%s.%I', t.name, n.legacy_column),
+                case when c.name is null then 'no such column any more' else 'its name is ' || c.name || ' now' end,
+                case when c.name is null then 'nothing: ' || n.name || ' is synced with no column from here on'
+                    else 'nothing: ' || n.name || ' is synced with it under that name' end, null
+            from names n
+            join plain t on t.side = 'owner'
+            join ours o on o.here
+            left join columns c on c.relid = t.oid and c.attnum = n.legacy_attnum
+            where n.valid and n.legacy_column is not null
+                and not exists (select from columns x where x.relid = t.oid and x.name = n.legacy_column)
+            union all
             select 'refuse', 'legacy_type', l.object, 'the type ' || l.type_name, 'text, varchar of 255 or more, citext, or a domain over one of these',
                 case
                     when l.kind = 'char' or (l.typtype in ('e', 'b') and l.typcategory not in ('A') and l.base_type <> 17)
@@ -1161,11 +1175,13 @@ begin
             from pg_catalog.pg_namespace n cross join ours o where n.nspname = 'app_secrets' and not o.here
             union all
             select 'refuse', 'schema_owner', 'schema app_secrets', 'owned by ' || pg_get_userbyid(n.nspowner) || ', and this login is ' || current_user,
-                'the login that made it migrates', format('alter schema app_secrets owner to %I', current_user)
-            from pg_catalog.pg_namespace n cross join ours o
+                'the login that made it migrates',
+                case when not l.super then format('alter schema app_secrets owner to %I', current_user) end
+            from pg_catalog.pg_namespace n cross join ours o cross join login l
             where n.nspname = 'app_secrets' and o.here
                 -- A superuser's functions would be its own, and run with all its rights.
-                and (not pg_has_role(n.nspowner, 'USAGE') or (select l.super and l.oid <> n.nspowner from login l))
+                and (not pg_has_role(n.nspowner, 'USAGE') or (
+                    l.super and l.oid <> n.nspowner and not (select r.rolsuper from pg_catalog.pg_roles r where r.oid = n.nspowner)))
             union all
             select 'refuse', 'relation_taken', format('public.%I', c.relname),
                 case c.relkind when 'v' then 'a view' when 'm' then 'a materialized view' when 'i' then 'an index' when 'S' then 'a sequence'
@@ -1267,6 +1283,8 @@ create table if not exists app_secrets.catalogue (
     type text not null default 'text' check (type in ('text', 'timestamptz')),
     -- The plaintext column of the owner table that it moves out of.
     legacy_column name,
+    -- Its number, which stays when somebody gives it another name.
+    legacy_attnum smallint,
     -- synced: triggers keep both sides equal; filled: 003 has proven them equal once; dropped: the column is gone.
     legacy_state text not null default 'none' check (legacy_state in ('none', 'synced', 'filled', 'dropped')),
     -- pending: plaintext stands in business_secrets; sealing: 003 seals it, and all that is written from then on.
@@ -1282,6 +1300,10 @@ create table if not exists app_secrets.catalogue (
 
 -- Versions come from here: they increase, and none ever comes twice, also after a row or a business is made anew.
 create sequence if not exists app_secrets.versions;
+
+-- A plaintext column moves into one secret.
+create unique index if not exists catalogue_legacy_column on app_secrets.catalogue (legacy_column)
+    where legacy_state in ('synced', 'filled');
 
 -- One row per cell that was ever written; it stays when the secret is cleared, and goes with the business.
 create table if not exists app_secrets.secret_versions (
@@ -1428,7 +1450,9 @@ begin
     insert into app_secrets.settings (owner_table, owner_key, access_column, access_function, app_search_path)
     values (v_owner::text, v_key, case when v_has_access_column then v_wanted -> 'access' ->> 'column' end,
         v_wanted -> 'access' ->> 'function', case when v_path in ('', '""') then 'pg_catalog' else v_path end)
-    on conflict (id) do update set app_search_path = excluded.app_search_path;
+    -- Its path may change, and that of others is not the app's.
+    on conflict (id) do update set app_search_path = excluded.app_search_path
+    where session_user = (select pg_get_userbyid(n.nspowner) from pg_namespace n where n.nspname = 'app_secrets');
 
     execute format(
         'create table if not exists public.business_secrets (business_id uuid primary key references %s (%I) on delete cascade)',
@@ -1448,15 +1472,15 @@ begin
     left join pg_attribute l on l.attrelid = v_owner and l.attname = w.legacy_column and l.attnum > 0 and not l.attisdropped
     where not exists (select from app_secrets.catalogue);
 
-    -- Somebody dropped the column, or gave it another name: nothing can be synced with it any more.
-    for v_path in
-        update app_secrets.catalogue c set legacy_state = 'dropped'
-        where c.legacy_state in ('synced', 'filled') and not exists (
-            select from pg_attribute a where a.attrelid = v_owner and a.attname = c.legacy_column and not a.attisdropped)
-        returning format('%s.%I, the plaintext column of %s, is not there any more', v_owner, c.legacy_column, c.name)
-    loop
-        raise warning '%', v_path using hint = 'If it has another name now: npx app-secrets names add NAME --legacy-column COLUMN';
-    end loop;
+    -- Somebody has given a plaintext column another name, or has dropped it; the pre-flight has said so.
+    update app_secrets.catalogue c set legacy_column = a.attname
+    from pg_attribute a
+    where c.legacy_state in ('synced', 'filled') and a.attrelid = v_owner and a.attnum = c.legacy_attnum and not a.attisdropped
+        and not exists (
+            select from pg_attribute n where n.attrelid = v_owner and n.attname = c.legacy_column and not n.attisdropped);
+    update app_secrets.catalogue c set legacy_state = 'dropped'
+    where c.legacy_state in ('synced', 'filled') and not exists (
+        select from pg_attribute a where a.attrelid = v_owner and a.attname = c.legacy_column and not a.attisdropped);
 end $table$;
 
 -- Before any data arrives. RLS does not stop TRUNCATE, which the platform's default privileges hand out.
@@ -2321,6 +2345,9 @@ declare
     v_constraint text;
     v_table text;
     v_schema text;
+    v_column text;
+    v_type text;
+    v_hint text;
 begin
     if pg_my_temp_schema() <> 0 then
         perform app_secrets.refuse_temporary_types();
@@ -2332,11 +2359,16 @@ begin
         else
             v_after := app_secrets.write_legacy_values(p_business_id, p_values, v_path);
         end if;
+        if current_setting('server_version_num')::integer < 180000 and not pg_has_role(session_user, current_user, 'member') then
+            perform app_secrets.run_deferred_triggers(v_path);
+        end if;
         perform set_config('app_secrets.writing_legacy', '', true);
     exception when integrity_constraint_violation then
         -- Its DETAIL shows the whole row, with columns that the caller may not read.
-        get stacked diagnostics v_constraint = constraint_name, v_table = table_name, v_schema = schema_name;
-        raise exception '%', sqlerrm using errcode = sqlstate, constraint = v_constraint, table = v_table, schema = v_schema;
+        get stacked diagnostics v_constraint = constraint_name, v_table = table_name, v_schema = schema_name, v_column = column_name,
+            v_type = pg_datatype_name, v_hint = pg_exception_hint;
+        raise exception '%', sqlerrm using errcode = sqlstate, constraint = v_constraint, table = v_table, schema = v_schema,
+            column = v_column, datatype = v_type, hint = v_hint;
     end;
     if v_after is null or exists (
         select from jsonb_each_text(p_values) e
@@ -2372,10 +2404,28 @@ begin
     execute pg_catalog.format('update /* app-secrets */ %s b set %s where b.%I operator(pg_catalog.=) $2 returning %s',
         v_settings.owner_table, v_assignments, v_settings.owner_key, v_returned)
     into v_after using p_values, p_business_id;
-    if app_secrets.deferred_triggers() is not null then
-        execute pg_catalog.format('set constraints %1$s immediate; set constraints %1$s deferred', app_secrets.deferred_triggers());
-    end if;
     return v_after;
+end $$;
+
+-- Runs the app's deferred triggers on the owner table at once, for what was written so far. Before PostgreSQL 18 they run as whoever
+-- is the user at the end of the transaction, and a service may nothing there: it has them run with our rights, as all others do.
+-- For whoever may act as the owner they stay deferred. A name that another constraint has too would switch that one.
+create or replace function app_secrets.run_deferred_triggers(p_path text) returns void
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_names text;
+begin
+    select string_agg(format('%s.%I', k.connamespace::regnamespace, k.conname), ', ') into v_names
+    from pg_trigger g
+    join pg_constraint k on k.oid = g.tgconstraint and k.contype = 't'
+    where g.tgrelid = (select s.owner_table::regclass from app_secrets.settings s) and g.tgenabled <> 'D' and g.tginitdeferred
+        and not exists (
+            select from pg_constraint o where o.connamespace = k.connamespace and o.conname = k.conname and o.oid <> k.oid);
+    if v_names is not null then
+        perform set_config('search_path', p_path, true);
+        execute pg_catalog.format('set constraints %s immediate', v_names);
+    end if;
 end $$;
 
 -- Refuses what would leave the plaintext columns and the sealed cells of these names different.
@@ -2478,6 +2528,8 @@ declare
     v_changed jsonb;
     v_origin constant text := current_setting('app_secrets.origin', true);
     v_mirroring constant text := current_setting('app_secrets.mirroring', true);
+    v_table text;
+    v_schema text;
     v_echoed constant boolean := current_setting('app_secrets.writing_legacy', true) is not distinct from p_business_id::text;
     v_clears boolean;
 begin
@@ -2509,6 +2561,10 @@ begin
             begin
                 perform app_secrets.write_cells(p_business_id, v_changed, v_sealed);
             exception when unique_violation then
+                get stacked diagnostics v_table = table_name, v_schema = schema_name;
+                if (v_schema, v_table) not in (('public', 'business_secrets'), ('vault', 'secrets')) and v_schema <> 'app_secrets' then
+                    raise;
+                end if;
                 -- Somebody made the row after this transaction's snapshot, which does not show it.
                 raise exception 'business % was written by another transaction', p_business_id using errcode = '40001',
                     hint = 'Nothing was changed. Try again.';
@@ -2781,7 +2837,6 @@ declare
     v_owner text;
     v_on boolean;
     v_strength text;
-    v_deferred text;
     v_names text[];
     v_new text;
     v_old text;
@@ -2802,6 +2857,10 @@ begin
     into v_names, v_new, v_old, v_read, v_differs, v_any
     from app_secrets.catalogue c where c.legacy_state in ('synced', 'filled');
     v_on := v_names is not null;
+    update app_secrets.catalogue c set legacy_attnum = a.attnum
+    from pg_attribute a
+    where c.legacy_state in ('synced', 'filled') and a.attrelid = v_owner::regclass and a.attname = c.legacy_column
+        and not a.attisdropped and c.legacy_attnum is distinct from a.attnum;
     if v_on and v_settings.frozen_at is not null then
         raise exception 'plaintext columns cannot be synced while Vault''s root key is being changed' using errcode = 'AS007',
             hint = 'Run `app-secrets rekey finish` or `app-secrets rekey abort` first.';
@@ -2820,15 +2879,6 @@ begin
     -- its check of a new version would wait for the owner row while the secrets row is held.
     perform app_secrets.make_function('app_secrets.reap_business()', 'returns trigger', 'security definer',
         format('begin perform app_secrets.forget_business(old.%I); return null; end', v_settings.owner_key));
-    -- The app's deferred triggers on the owner table. Before PostgreSQL 18 they run as whoever is the user at the end of the
-    -- transaction, and a service may nothing there: after a write of ours they run at once, with our rights as all others do.
-    v_deferred := (
-        select string_agg(format('%s.%I', k.connamespace::regnamespace, k.conname), ', ' order by k.conname)
-        from pg_trigger g
-        join pg_constraint k on k.oid = g.tgconstraint and k.contype = 't'
-        where g.tgrelid = v_owner::regclass and g.tgenabled <> 'D' and g.tginitdeferred);
-    perform app_secrets.make_function('app_secrets.deferred_triggers()', 'returns text', 'immutable',
-        format('begin return %L::text; end', v_deferred));
     perform app_secrets.make_function('app_secrets.sync_is_on()', 'returns boolean', 'stable',
         format('begin return %s; end', v_on::text));
     perform app_secrets.make_function('app_secrets.synced_names()', 'returns text[]', 'stable',
@@ -2887,10 +2937,8 @@ end$body$, v_owner, v_settings.owner_key, v_strength, (v_strength = 'update')::t
             select E'#variable_conflict use_variable\ndeclare v_after text; begin ' || string_agg(format(
                 'if p_name = %L then perform set_config(''search_path'', p_path, true); '
                 'update /* app-secrets */ %s b set %I = p_value where b.%I operator(pg_catalog.=) p_business_id '
-                'returning b.%I::pg_catalog.text into v_after; %sreturn v_after; end if; ',
-                c.name, v_owner, c.legacy_column, v_settings.owner_key, c.legacy_column,
-                case when v_deferred is not null then format('set constraints %1$s immediate; set constraints %1$s deferred; ', v_deferred) end),
-                E'\n' order by c.position) || 'return p_value; end'
+                'returning b.%I::pg_catalog.text into v_after; return v_after; end if; ',
+                c.name, v_owner, c.legacy_column, v_settings.owner_key, c.legacy_column), E'\n' order by c.position) || 'return p_value; end'
             from app_secrets.catalogue c where c.legacy_state in ('synced', 'filled'))
         else 'begin return p_value; end' end);
     perform app_secrets.make_function('app_secrets.mirror_to_sealed()', 'returns trigger', 'security definer',
@@ -3145,6 +3193,9 @@ begin
     elsif v_known.legacy_state in ('synced', 'filled') then
         raise exception '% still stands in %.%', p_name, (select s.owner_table from app_secrets.settings s), v_known.legacy_column
             using errcode = 'AS007', hint = 'Drop the plaintext first: npx app-secrets migrate --drop-legacy';
+    end if;
+    if (select count(*) from app_secrets.catalogue c where c.retired_at is null) = 1 then
+        raise exception '% is the only secret there is', p_name using errcode = 'AS007', hint = 'Add another one first.';
     end if;
     perform app_secrets.lock_tables('share row exclusive', 'access exclusive');
     execute format('select count(s.%I) from public.business_secrets s', p_name) into v_set;

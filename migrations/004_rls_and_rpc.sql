@@ -1423,7 +1423,7 @@ begin
         select 'the sync with the plaintext columns', 'is made for other names, or a trigger of it is missing or disabled'
         where not (app_secrets.owner_sync_stands() and app_secrets.table_sync_stands())
         union all
-        select format('%s.%I', s.owner_table, c.legacy_column), 'is not there any more: `app-secrets migrate --reapply` takes it as dropped'
+        select format('%s.%I', s.owner_table, c.legacy_column), 'is not there any more: `app-secrets migrate --reapply` follows it to its new name, or takes it as dropped'
         from app_secrets.settings s
         join app_secrets.catalogue c on c.legacy_state in ('synced', 'filled')
         where not exists (

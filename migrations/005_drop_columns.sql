@@ -187,7 +187,15 @@ begin
         execute v_statement;
     end loop;
     -- A name that was taken out of use meanwhile is in use again, since old code may write its column.
-    update app_secrets.catalogue c set legacy_state = 'synced', retired_at = null where c.legacy_state = 'dropped';
+    -- Of several that had one column after the other, the one in use is meant, or the last.
+    update app_secrets.catalogue c set legacy_state = 'synced', retired_at = null
+    where c.legacy_state = 'dropped'
+        and not exists (
+            select from app_secrets.catalogue o where o.legacy_column = c.legacy_column and o.legacy_state in ('synced', 'filled'))
+        and c.name = (
+            select o.name from app_secrets.catalogue o
+            where o.legacy_column = c.legacy_column and o.legacy_state = 'dropped'
+            order by o.retired_at is not null, o.position desc limit 1);
     delete from app_secrets.migrations m where m.version = 5;
     perform app_secrets.make_all();
     insert into app_secrets.backfill_progress (phase) values ('restore')

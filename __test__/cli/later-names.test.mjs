@@ -8,7 +8,7 @@ import { test } from 'node:test'
 import { cliEnds, cliJson } from '../support/cli.mjs'
 import { freshDatabase, majors } from '../support/cluster.mjs'
 import { assertIntact } from '../support/invariants.mjs'
-import { addBusiness, get, set } from '../support/secrets.mjs'
+import { addBusiness, get, legacyNames, set } from '../support/secrets.mjs'
 
 for (const major of majors) {
   test(`a name that comes after 005, and a plaintext column that is found then, go the same way (PostgreSQL ${major})`, async (t) => {
@@ -99,6 +99,32 @@ test('a rollback brings back what names had that were dropped earlier, retired o
   await cliEnds(0, db, ['verify'])
   await drop()
   assert.equal((await get(db, id)).youtube_api_key, 'from old code')
+})
+
+test('columns that somebody else dropped are not brought back, in words; the last name stays', async (t) => {
+  const db = await freshDatabase(t, 17, { legacyData: true })
+  for (const name of legacyNames) await db.query(`alter table public.businesses drop column ${name} cascade`)
+  const { stderr } = await cliEnds(0, db, ['migrate', '--reapply'])
+  assert.match(stderr, /businesses\.gemini_api_key: no such column any more/)
+  assert.match((await cliEnds(6, db, ['rollback'])).stderr, /dropped by somebody else/)
+  const names = (await cliJson(db, ['names', 'list'])).names.map(({ name }) => name)
+  for (const name of names.slice(1)) await cliEnds(0, db, ['names', 'retire', name, '--even-if-set'])
+  assert.match((await cliEnds(6, db, ['names', 'retire', names[0]])).stderr, /the only secret there is/)
+})
+
+test('of two names that had one column after the other, rollback brings back the one in use', async (t) => {
+  const db = await freshDatabase(t, 17, { legacyData: true })
+  const id = await addBusiness(db, { gemini_api_key: 'first' })
+  await cliEnds(0, db, ['migrate', '--drop-legacy', '--yes-drop-plaintext', db.name])
+  await cliEnds(0, db, ['names', 'retire', 'gemini_api_key', '--even-if-set'])
+  await db.query('alter table public.businesses add gemini_api_key text')
+  await cliEnds(0, db, ['names', 'add', 'gemini', '--label', 'Gemini', '--legacy-column', 'gemini_api_key'])
+  await set(db, id, { gemini: 'second' })
+  await cliEnds(0, db, ['rollback'])
+  await db.query("update public.businesses set gemini_api_key = 'third' where id = $1", [id])
+  const values = await get(db, id)
+  assert.equal(values.gemini, 'third')
+  assert.equal('gemini_api_key' in values, false)
 })
 
 test('what a rollback could not put back is kept through another drop', async (t) => {

@@ -119,13 +119,38 @@ onEachMajor("the app's triggers", async (t, major) => {
       create function public.of_the_app() returns trigger language plpgsql as $$ begin
         if (select count(*) from businesses) = 0 then raise exception 'never'; end if; return null; end $$;
       create constraint trigger deferred_of_the_app after update on public.businesses deferrable initially deferred
-        for each row execute function public.of_the_app();
-      select app_secrets.make_sync(false)`)
+        for each row execute function public.of_the_app()`)
       await set(db, id, { gemini_api_key: 'second' })
       await set(db, id, { gemini_api_key: 'third', grok_api_key: null })
       await both(db, id, { gemini_api_key: 'third' })
+      // A name that another constraint has too is left alone, and one that is gone stops nobody.
+      await db.query('create table public.other (a int constraint deferred_of_the_app check (a > 0))')
+      if (major >= 18) await set(db, id, { gemini_api_key: 'fourth' })
+      await db.query('drop table public.other; drop trigger deferred_of_the_app on public.businesses')
+      await set(db, id, { gemini_api_key: 'fifth' })
+      await both(db, id, { gemini_api_key: 'fifth' })
     },
   )
+
+  await t.test('it stays deferred for whoever owns the tables', async (t) => {
+    const { db, id } = await withTrigger(t, 'select')
+    const other = await addBusiness(db, { name: 'half' })
+    await db.query(`
+      create function public.of_the_app() returns trigger language plpgsql as $$ begin
+        if (select count(distinct name) from public.businesses) > 1 then raise exception 'names differ'; end if; return null; end $$;
+      create constraint trigger deferred_of_the_app after update on public.businesses deferrable initially deferred
+        for each row execute function public.of_the_app()`)
+    const client = await db.connect()
+    await client.query('begin')
+    await client.query("update public.businesses set name = 'whole' where id = $1", [id])
+    await client.query(
+      "update public.business_secrets set gemini_api_key = 'in between' where business_id = $1",
+      [id],
+    )
+    await client.query("update public.businesses set name = 'whole' where id = $1", [other])
+    await client.query('commit')
+    assert.equal((await clear(db, id)).gemini_api_key, 'in between')
+  })
 
   await t.test('what a CHECK refuses is told without the row, which holds plaintext', async (t) => {
     const { db, id } = await withTrigger(

@@ -293,10 +293,23 @@ onEachMajor('migrations', async (t, major) => {
     assert.equal(await path(), 'pg_catalog')
     await as('public, extensions', 2)
     assert.equal(await path(), 'public, extensions')
+    // Of a login that only may act as the owner it is not the app's.
+    const deployer = `deployer_${major}`
+    await db.query(
+      `create role ${deployer} in role postgres; alter role ${deployer} set role = postgres`,
+      [],
+      'supabase_admin',
+    )
+    const client = await db.connect('supabase_admin')
+    await client.query(`set session authorization ${deployer}; set role postgres`)
+    await client.query(migration(2))
+    assert.equal(await path(), 'public, extensions')
+    await db.disconnect(client)
+    await db.query(`drop role ${deployer}`, [], 'supabase_admin')
   })
 
   await t.test(
-    'a plaintext column that somebody dropped or renamed is taken as dropped, with a warning',
+    'a plaintext column that somebody dropped or renamed is followed, or taken as dropped, with a warning',
     async (t) => {
       const db = await freshDatabase(t, major, { legacyData: true })
       const id = await addBusiness(db, {
@@ -318,17 +331,29 @@ onEachMajor('migrations', async (t, major) => {
       client.on('notice', ({ severity, message }) => severity === 'WARNING' && notices.push(message))
       for (const version of [2, 4, 3]) await client.query(migration(version))
       assert.match(
-        notices.join(),
-        /public\.businesses\.grok_api_key, the plaintext column of grok_api_key, is not there any more/,
+        notices.join('\n'),
+        /grok_api_key: no such column any more; needed: nothing: grok_api_key is synced with no/,
+      )
+      assert.match(
+        notices.join('\n'),
+        /claude_api_key: its name is claude now; needed: nothing: claude_api_key is synced with it/,
       )
       assert.deepEqual(await db.query('select * from app_secrets.stale_objects()'), [])
-      await db.query("update public.businesses set gemini_api_key = 'old code' where id = $1", [id])
+      await db.query(
+        "update public.businesses set gemini_api_key = 'old code', claude = 'old code' where id = $1",
+        [id],
+      )
       await set(db, id, { grok_api_key: 'new code' })
       assert.deepEqual(await clear(db, id), {
         gemini_api_key: 'old code',
         grok_api_key: 'new code',
-        claude_api_key: 'three',
+        claude_api_key: 'old code',
       })
+      await set(db, id, { claude_api_key: 'new code' })
+      assert.equal(
+        (await db.one('select claude from public.businesses where id = $1', [id])).claude,
+        'new code',
+      )
     },
   )
 })

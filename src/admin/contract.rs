@@ -257,6 +257,12 @@ impl Admin {
         let is_dropped = catalogue.names.iter().any(|name| name.legacy_state == "dropped");
         let step_options =
             |what| StepOptions { what, lock_wait: options.lock_wait, is_cancelled_by_stop: true };
+        if is_dropped && !rows::can_restore(session.connection()).await? {
+            let message = "the plaintext columns were dropped by somebody else, who alone knows their types: make them again, \
+                           then say `app-secrets names add NAME --label LABEL --legacy-column COLUMN` of each, and fill them from \
+                           the decrypted view";
+            return Err(Error::Refused(message.into()).into());
+        }
         if is_dropped {
             let step_options = step_options("putting the columns back");
             session

@@ -20,6 +20,7 @@ const PROGRESS: &str = "
     from app_secrets.backfill_progress p
     where p.phase = $1";
 
+const CAN_RESTORE: &str = "select pg_catalog.to_regprocedure('app_secrets.begin_restore()') is not null";
 const BEGIN_RESTORE: &str = "select app_secrets.begin_restore()";
 const FINISH_RESTORE: &str =
     "select /* app-secrets */ kind, object, restored, problem from app_secrets.finish_restore()";
@@ -147,6 +148,11 @@ pub(crate) async fn wait_for_locked(
     );
     connection.execute(sqlx::query(AssertSqlSafe(sql))).await?;
     Ok(())
+}
+
+/// Whether 005 has ever run here: it brings what restores.
+pub(crate) async fn can_restore(connection: &mut PgConnection) -> Answer<bool> {
+    Ok(connection.fetch_one(CAN_RESTORE).await?.try_get(0)?)
 }
 
 /// Puts the plaintext columns back, empty, with the sync, and takes 005 off the ledger. Refuses under another root key.

@@ -536,14 +536,17 @@ begin
                 case when g.is_grantable then ' with grant option' else '' end)
         from dropped o cross join lateral aclexplode(o.attacl) g
         union all
-        select case when d.own then 'own' else 'shared' end, 'index', d.objid::regclass::text, d.attname::name, pg_get_indexdef(d.objid)
+        select case when exists (select from pg_constraint f where f.contype = 'f' and f.conindid = d.objid) then 'blocks'
+            when d.own then 'own' else 'shared' end, 'index', d.objid::regclass::text, d.attname::name, pg_get_indexdef(d.objid)
             || case when obj_description(d.objid, 'pg_class') <> '' then
                 format('; comment on index %s is %L', d.objid::regclass, obj_description(d.objid, 'pg_class')) else '' end
         from dependents d
         join pg_class c on c.oid = d.objid and c.relkind in ('i', 'I')
         where d.classid = 'pg_class'::regclass and not exists (select from pg_constraint k where k.conindid = d.objid and k.conrelid = v_owner)
         union all
-        select case when k.conrelid <> v_owner then 'blocks' when d.own then 'own' else 'shared' end, 'constraint',
+        select case when k.conrelid <> v_owner or exists (
+                select from pg_constraint f where f.contype = 'f' and f.conindid = k.conindid and k.contype in ('p', 'u')) then 'blocks'
+            when d.own then 'own' else 'shared' end, 'constraint',
             quote_ident(k.conname) || case when k.conrelid <> v_owner then format(' on %s', k.conrelid::regclass) else '' end, d.attname::name,
             format('alter table %s add constraint %I %s', k.conrelid::regclass, k.conname, pg_get_constraintdef(k.oid))
                 || case when obj_description(k.oid, 'pg_constraint') <> '' then
@@ -700,10 +703,9 @@ begin
         -- From here on what has the shape of a reference is one, everywhere.
         perform app_secrets.make_view();
         perform app_secrets.make_backfill();
-        -- The planner's samples (pg_stats) hold plaintext until they are taken anew.
-        for v_name in select c.name from app_secrets.catalogue c where c.in_place = 'sealed' and c.sealed loop
-            execute format('analyze public.business_secrets (%I)', v_name);
-        end loop;
+        -- The planner's samples (pg_stats) hold plaintext until they are taken anew. Those of indexes over expressions and of extended
+        -- statistics are taken with the whole table only.
+        analyze public.business_secrets;
     end if;
     if exists (select from app_secrets.migrations m where m.version = 3) then
         perform app_secrets.record_versions();

@@ -149,6 +149,25 @@ onEachMajor('dropping plaintext', async (t, major) => {
     assert.deepEqual(await everythingOf(db), before)
   })
 
+  await t.test(
+    'an index that holds a column beside a key that others refer to stops it, whatever is consented to',
+    async (t) => {
+      const db = await freshDatabase(t, major, { legacyData: true })
+      await db.query(`
+      alter table public.businesses add slug int generated always as identity;
+      create unique index by_slug on public.businesses (slug) include (gemini_api_key);
+      create table public.pages (slug int references public.businesses (slug))`)
+      const before = await everythingOf(db)
+      await db.query(`set app_secrets.drop_also = '["*"]'`)
+      await assert.rejects(db.query(migration(5)), {
+        code: 'AS007',
+        message: /while these use them: index public\.by_slug/,
+      })
+      await db.query('rollback')
+      assert.deepEqual(await everythingOf(db), before)
+    },
+  )
+
   await t.test('what a savepoint writes around the triggers while it runs stops it', async (t) => {
     const db = await freshDatabase(t, major)
     const id = await addBusiness(db, { gemini_api_key: 'sealed' })

@@ -1284,7 +1284,7 @@ create table if not exists app_secrets.catalogue (
     -- The plaintext column of the owner table that it moves out of.
     legacy_column name,
     -- Its number, which stays when somebody gives it another name.
-    legacy_attnum smallint,
+    legacy_attnum bigint,
     -- synced: triggers keep both sides equal; filled: 003 has proven them equal once; dropped: the column is gone.
     legacy_state text not null default 'none' check (legacy_state in ('none', 'synced', 'filled', 'dropped')),
     -- pending: plaintext stands in business_secrets; sealing: 003 seals it, and all that is written from then on.

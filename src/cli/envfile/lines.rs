@@ -109,11 +109,8 @@ fn bare(text: &str) -> Found<'_> {
                 None => {
                     return Err("its value begins with #: put it in quotes, or a space before the comment");
                 }
-                Some(_) => {
-                    parts = Some(
-                        "there is a # in its value, which some readers take for a comment: put it in quotes",
-                    );
-                }
+                // Part of the value, as a shell and python-dotenv have it.
+                Some(_) => {}
             }
         }
         before = Some(c);
@@ -266,6 +263,7 @@ mod tests {
             reads(text, &[("A", "")]);
         }
         reads("A=xai-1\t# live", &[("A", "xai-1")]);
+        reads("A=sk#live\nB=sk#", &[("A", "sk#live"), ("B", "sk#")]);
         refuses("A=#abc", 1);
         refuses("A=\"abc\"#abc", 1);
     }
@@ -275,17 +273,9 @@ mod tests {
         for escape in ["\\t", "\\r", "\\\\", "\\\"", "\\$", "\\a", "\\'"] {
             parts(&format!("A=\"a{escape}b\""));
         }
-        for value in [
-            "'a\\\\b'",
-            "'ab\\'",
-            "`a\"b'c`",
-            "sk#live",
-            "sk#",
-            "\u{a0}\"abc\"",
-            "\u{3000}'abc'",
-            "abc\u{a0}",
-            "\u{feff}abc",
-        ] {
+        for value in
+            ["'a\\\\b'", "'ab\\'", "`a\"b'c`", "\u{a0}\"abc\"", "\u{3000}'abc'", "abc\u{a0}", "\u{feff}abc"]
+        {
             parts(&format!("A={value}"));
         }
         reads("A='a\\nb'", &[("A", "a\\nb")]);

@@ -2113,7 +2113,10 @@ begin
                 v_cleared := v_cleared || v_name;
             end if;
         elsif v_conflict then
-            v_token := gen_random_uuid()::text;
+            -- Its parts begin with letters: what is computed with initcap() or upper() differs from it.
+            v_token := (
+                select string_agg(translate(left(t.part, 1), '0123456789', 'abcdefabcd') || substr(t.part, 2), '-' order by t.ord)
+                from regexp_split_to_table(gen_random_uuid()::text, '-') with ordinality as t(part, ord));
             v_stash := v_stash || jsonb_build_object(v_token, v_value);
             v_patch := v_patch || jsonb_build_object(v_name, v_token);
         else

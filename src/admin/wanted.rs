@@ -34,13 +34,15 @@ pub fn wanted_catalogue(path: Option<&Path>) -> Result<Option<String>> {
 fn check(text: &str) -> std::result::Result<String, String> {
     // Editors on Windows put it there.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let catalogue: Map<String, Value> = serde_json::from_str(text).map_err(|error| {
+    let mut catalogue: Map<String, Value> = serde_json::from_str(text).map_err(|error| {
         format!(
             "is no JSON object (line {}, column {}): `app-secrets init` writes one",
             error.line(),
             error.column()
         )
     })?;
+    // Editors read it.
+    catalogue.remove("$schema");
     require_known(&catalogue, "", &CATALOGUE)?;
     if let Some(Value::Object(access)) = catalogue.get("access") {
         require_known(access, "access.", &ACCESS)?;

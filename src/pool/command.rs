@@ -22,6 +22,10 @@ impl Claim {
     pub(super) fn take(&self) -> bool {
         !self.0.swap(true, Ordering::AcqRel)
     }
+
+    fn is_taken(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 /// Tells the caller. Run by the worker once the connection is free again.
@@ -48,6 +52,11 @@ impl Command {
 
     pub(super) fn claim(&self) -> bool {
         self.claim.take()
+    }
+
+    /// Whether its caller waits no longer, as long as no worker has begun with it.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.claim.is_taken()
     }
 
     pub(super) fn run<'a>(self, server: &'a mut Server<'_>) -> Run<'a> {

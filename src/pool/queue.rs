@@ -133,6 +133,19 @@ impl Queue {
         (!reads.is_empty()).then_some(reads)
     }
 
+    /// Drops what nobody waits for any more.
+    pub(super) fn prune(&mut self, in_flight: &mut InFlightReads) {
+        self.commands.retain(|(_, command)| !command.is_abandoned());
+        self.reads.retain(|(_, read)| {
+            let is_abandoned = read.is_abandoned();
+            if is_abandoned {
+                self.elements -= read.key.names.len();
+                in_flight.remove(read);
+            }
+            !is_abandoned
+        });
+    }
+
     pub(super) fn drain(&mut self, in_flight: &mut InFlightReads) -> Vec<Work> {
         std::iter::from_fn(|| self.take(MAX_BATCH, in_flight)).collect()
     }

@@ -93,6 +93,12 @@ impl State {
         self.queue.drain(&mut self.in_flight)
     }
 
+    /// Whether nobody waits for a worker.
+    pub(super) fn is_served(&mut self) -> bool {
+        self.queue.prune(&mut self.in_flight);
+        self.queue.is_empty()
+    }
+
     /// Something was queued, or a worker left.
     pub(super) fn dispatch(&mut self, max_connections: usize) -> Option<Dispatch> {
         let may_open = self.opening == 0 && self.workers < max_connections;

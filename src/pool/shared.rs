@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
 
 use super::bulk::{Bulk, Deadlines};
@@ -23,6 +24,9 @@ use crate::error::{Error, Result};
 use crate::name::{NameSet, SecretName};
 use crate::stats::{Counters, PoolStats};
 use crate::store::Protocol;
+
+/// How often closing looks whether somebody still waits.
+const LOOK: Duration = Duration::from_millis(50);
 
 pub(super) struct Shared {
     pub(super) config: Config,
@@ -315,7 +319,10 @@ impl Shared {
     pub(super) fn shut(&self) {
         let mut state = self.state();
         state.is_open = false;
-        let abandoned = if self.dialer.last_error().is_some() { state.drain() } else { Vec::new() };
+        // Another attempt to connect may fail, as beyond the server's limit, while connections serve.
+        let is_away =
+            self.dialer.last_error().is_some() && state.idle.is_empty() && state.workers == state.opening;
+        let abandoned = if is_away { state.drain() } else { Vec::new() };
         drop(state);
         fail(abandoned);
     }
@@ -324,10 +331,11 @@ impl Shared {
     pub(super) async fn served(&self) {
         loop {
             let moved = self.worker_moved.notified();
-            if self.state().queue.is_empty() {
+            if self.state().is_served() {
                 return;
             }
-            moved.await;
+            // A call's deadline tells nobody here.
+            let _ = timeout(LOOK, moved).await;
         }
     }
 

@@ -108,21 +108,15 @@ async fn closing_leaves_no_connection_behind_and_may_be_repeated() {
 async fn closing_does_not_wait_where_nobody_waits_any_more() {
     let proxy = Proxy::to(&service_url()).await;
     proxy.hang(true);
-    let options = Options { url: Some(proxy.url()), timeout_ms: Some(20_000), ..Options::default() };
+    let options = Options { url: Some(proxy.url()), timeout_ms: Some(4000), ..Options::default() };
     let client = client(options);
-    let name = name("grok_api_key");
-    for _ in 0..2 {
-        let given_up = tokio::time::timeout(
-            Duration::from_millis(300),
-            client.get(sqlx::types::Uuid::from_u128(1), name),
-        );
-        given_up.await.unwrap_err();
-        let given_up = tokio::time::timeout(Duration::from_millis(300), client.ping());
-        given_up.await.unwrap_err();
-    }
+    let (read, ping) =
+        tokio::join!(client.get(sqlx::types::Uuid::from_u128(1), name("grok_api_key")), client.ping());
+    assert!(matches!(read.unwrap_err().code(), Code::Timeout | Code::Unavailable));
+    assert!(matches!(ping.unwrap_err().code(), Code::Timeout | Code::Unavailable));
     let begun = Instant::now();
     client.close().await;
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

@@ -44,10 +44,18 @@ begin
                 'secrets', (
                     select jsonb_agg(jsonb_build_object(
                         'name', c.name, 'label', c.label, 'sealed', c.sealed, 'type', c.type,
-                        'legacy_column', case when c.legacy_state <> 'dropped' then c.legacy_column end,
-                        'legacy_attnum', case when c.legacy_state <> 'dropped' then c.legacy_attnum end) order by c.position)
+                        -- Under the name that it has by now.
+                        'legacy_column', case when c.legacy_state <> 'dropped' then coalesce((
+                            select a.attname from pg_attribute a
+                            where a.attrelid = o.oid and a.attnum > 0 and not a.attisdropped
+                                and (a.attname = c.legacy_column or a.attnum = c.legacy_attnum)
+                            order by a.attname <> c.legacy_column limit 1), c.legacy_column) end,
+                        'legacy_was', case when c.legacy_state <> 'dropped' then c.legacy_column end) order by c.position)
                     from app_secrets.catalogue c where c.retired_at is null))
             from app_secrets.settings s
+            left join (
+                select t.oid, format('%I.%I', n.nspname, t.relname) as name
+                from pg_class t join pg_namespace n on n.oid = t.relnamespace) o on o.name = s.owner_table
             where exists (select from app_secrets.catalogue)
         $query$ into v_recorded;
     end if;
@@ -170,7 +178,7 @@ begin
         names as materialized (
             select e.ord, e.item, e.item ->> 'name' as name, e.item ->> 'label' as label,
                 coalesce(e.item ->> 'sealed', 'true') <> 'false' as sealed, coalesce(e.item ->> 'type', 'text') as type,
-                e.item ->> 'legacy_column' as legacy_column, substring(e.item ->> 'legacy_attnum' from '^[0-9]{1,4}$')::int as legacy_attnum,
+                e.item ->> 'legacy_column' as legacy_column, e.item ->> 'legacy_was' as legacy_was,
                 coalesce(jsonb_typeof(e.item -> 'name') = 'string' and e.item ->> 'name' ~ '^[a-z][a-z0-9_]{0,47}$', false) as valid
             from spelled s
             cross join lateral jsonb_array_elements(s.secrets) with ordinality as e (item, ord)
@@ -789,17 +797,16 @@ begin
                 and not exists (select from columns c where c.relid = t.oid and c.name = n.legacy_column)
             union all
             -- The database has recorded it, and somebody has changed the table since.
-            select 'warn', case when c.name is null then 'legacy_dropped' else 'legacy_renamed' end,
-                format('%s.%I', t.name, n.legacy_column),
-                case when c.name is null then 'no such column any more' else 'its name is ' || c.name || ' now' end,
-                case when c.name is null then 'nothing: ' || n.name || ' is synced with no column from here on'
-                    else 'nothing: ' || n.name || ' is synced with it under that name' end, null
-            from names n
-            join plain t on t.side = 'owner'
-            join ours o on o.here
-            left join columns c on c.relid = t.oid and c.attnum = n.legacy_attnum
+            select 'warn', 'legacy_renamed', format('%s.%I', t.name, n.legacy_was), format('its name is %I now', n.legacy_column),
+                'nothing: ' || n.name || ' is synced with it under that name', null
+            from names n join plain t on t.side = 'owner'
+            where n.valid and n.legacy_was <> n.legacy_column
+            union all
+            select 'warn', 'legacy_dropped', format('%s.%I', t.name, n.legacy_column), 'no such column any more',
+                'nothing: ' || n.name || ' is synced with no column from here on', null
+            from names n join plain t on t.side = 'owner' join ours o on o.here
             where n.valid and n.legacy_column is not null
-                and not exists (select from columns x where x.relid = t.oid and x.name = n.legacy_column)
+                and not exists (select from columns c where c.relid = t.oid and c.name = n.legacy_column)
             union all
             select 'refuse', 'legacy_type', l.object, 'the type ' || l.type_name, 'text, varchar of 255 or more, citext, or a domain over one of these',
                 case
@@ -1473,11 +1480,10 @@ begin
     where not exists (select from app_secrets.catalogue);
 
     -- Somebody has given a plaintext column another name, or has dropped it; the pre-flight has said so.
-    update app_secrets.catalogue c set legacy_column = a.attname
-    from pg_attribute a
-    where c.legacy_state in ('synced', 'filled') and a.attrelid = v_owner and a.attnum = c.legacy_attnum and not a.attisdropped
-        and not exists (
-            select from pg_attribute n where n.attrelid = v_owner and n.attname = c.legacy_column and not n.attisdropped);
+    update app_secrets.catalogue c set legacy_column = w.secret ->> 'legacy_column'
+    from jsonb_array_elements(v_wanted -> 'secrets') as w(secret)
+    where c.name = w.secret ->> 'name' and c.legacy_column = w.secret ->> 'legacy_was'
+        and c.legacy_column <> w.secret ->> 'legacy_column';
     update app_secrets.catalogue c set legacy_state = 'dropped'
     where c.legacy_state in ('synced', 'filled') and not exists (
         select from pg_attribute a where a.attrelid = v_owner and a.attname = c.legacy_column and not a.attisdropped);
@@ -2411,8 +2417,9 @@ begin
 end $$;
 
 -- Runs the app's deferred triggers on the owner table at once, for what was written so far. Before PostgreSQL 18 they run as whoever
--- is the user at the end of the transaction, and a service may nothing there: it has them run with our rights, as all others do.
--- For whoever may act as the owner they stay deferred. A name that another constraint has too would switch that one.
+-- is the user at the end of the transaction, and a service has no rights there: for it they run with ours, as every other trigger does.
+-- For whoever may act as the owner they stay deferred. A name that another constraint has too is left out, since that one would be
+-- switched along with it.
 create or replace function app_secrets.run_deferred_triggers(p_path text) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -2519,8 +2526,9 @@ begin
 end $$;
 
 -- Owner table to business_secrets, for one row: what changed in {name: text} is written, as it stands by now, since a trigger of
--- the app's may have written the row once more, and that came here before. Where write_legacy() is what changed it, only what differs from the sealed value is: a trigger of the app's may have made something else of it. Nowhere else is a
--- value opened for that, since seal() compares it with the one before.
+-- the app's may have written the row once more, and that came here before. Where write_legacy() is what changed it, only what
+-- differs from the sealed value is written: a trigger of the app's may have made something else of it. Nowhere else is a value opened
+-- for that, since seal() compares it with the one before.
 create or replace function app_secrets.mirror_row(p_business_id uuid, p_new jsonb, p_old jsonb) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$

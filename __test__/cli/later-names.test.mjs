@@ -106,7 +106,7 @@ test('columns that somebody else dropped are not brought back, in words; the las
   for (const name of legacyNames) await db.query(`alter table public.businesses drop column ${name} cascade`)
   const { stderr } = await cliEnds(0, db, ['migrate', '--reapply'])
   assert.match(stderr, /businesses\.gemini_api_key: no such column any more/)
-  assert.match((await cliEnds(6, db, ['rollback'])).stderr, /dropped by somebody else/)
+  assert.match((await cliEnds(6, db, ['rollback'])).stderr, /somebody else dropped the plaintext columns/)
   const names = (await cliJson(db, ['names', 'list'])).names.map(({ name }) => name)
   for (const name of names.slice(1)) await cliEnds(0, db, ['names', 'retire', name, '--even-if-set'])
   assert.match((await cliEnds(6, db, ['names', 'retire', names[0]])).stderr, /the only secret there is/)

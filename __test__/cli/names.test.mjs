@@ -222,7 +222,7 @@ test('a property of app-secrets.json that nobody reads is refused, with its file
   wanted({ legacyColumn: 'gemini_api_key' })
   for (const args of [['migrate', '--dry-run'], ['migrate'], ['status'], ['doctor']]) {
     const { stderr } = await cliEnds(1, db, [...args, '--config', file])
-    assert.ok(stderr.includes(`${file} has a property that there is not`), stderr)
+    assert.ok(stderr.includes(`${file} has an unknown property`), stderr)
     assert.match(stderr, /secrets\[1\]\.legacyColumn: did you mean legacy_column\?/)
   }
   assert.equal((await db.one("select to_regclass('app_secrets.catalogue') as found")).found, null)

@@ -282,6 +282,19 @@ onEachMajor('migrations', async (t, major) => {
     },
   )
 
+  await t.test('a plaintext column under its new name is looked at like any other', async (t) => {
+    const db = await freshDatabase(t, major)
+    await db.query('alter table public.businesses rename youtube_api_key to youtube')
+    await db.query('alter table public.businesses alter youtube set not null, alter youtube set default 1')
+    const before = await schemaOf(db)
+    await assert.rejects(db.query(migration(2)), {
+      code: 'AS007',
+      message: /businesses\.youtube: NOT NULL, with the default/,
+    })
+    await db.query('rollback')
+    assert.deepEqual(await schemaOf(db), before)
+  })
+
   await t.test('the path of the migrating login is taken anew, and none is one too', async (t) => {
     const db = await freshDatabase(t, major, { migratedTo: 0, legacyData: true })
     const path = async () => (await db.one('select app_search_path as path from app_secrets.settings')).path

@@ -258,9 +258,9 @@ impl Admin {
         let step_options =
             |what| StepOptions { what, lock_wait: options.lock_wait, is_cancelled_by_stop: true };
         if is_dropped && !rows::can_restore(session.connection()).await? {
-            let message = "the plaintext columns were dropped by somebody else, who alone knows their types: make them again, \
-                           then say `app-secrets names add NAME --label LABEL --legacy-column COLUMN` of each, and fill them from \
-                           the decrypted view";
+            let message = "somebody else dropped the plaintext columns, so their types are on no record here: add them again, run \
+                           `app-secrets names add NAME --label LABEL --legacy-column COLUMN` for each, and fill them from \
+                           decrypted_business_secrets";
             return Err(Error::Refused(message.into()).into());
         }
         if is_dropped {

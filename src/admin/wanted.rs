@@ -66,7 +66,7 @@ fn require_known(object: &Map<String, Value>, path: &str, known: &[&str]) -> std
     let near = known.iter().min_by_key(distance).filter(|name| distance(name) <= 3);
     let hint = near
         .map_or_else(|| format!("there are {}", known.join(", ")), |name| format!("did you mean {name}?"));
-    Err(format!("has a property that there is not, {path}{unknown}: {hint}"))
+    Err(format!("has an unknown property, {path}{unknown}: {hint}"))
 }
 
 #[cfg(test)]

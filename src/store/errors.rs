@@ -215,11 +215,13 @@ fn translate_connecting(sqlstate: &str, message: &str) -> Error {
     match sqlstate {
         // Supavisor's "Tenant or user not found", also of a project that is paused or being restored.
         "XX000" => Error::unavailable(
-            "the server or the pooler in front of it refuses the connection (SQLSTATE XX000). With Supabase's pooler: is its host the project's, is the user spelled user.<project's reference>, and is the project running?",
+            "the server or the pooler in front of it refuses the connection (SQLSTATE XX000). With Supabase's pooler: is its \
+             host the project's, is the user spelled user.<project's reference>, and is the project running?",
         ),
         "42501" => translate(sqlstate, message, None),
         _ if matches!(sqlstate.get(..2), Some("22" | "42")) => Error::Config(format!(
-            "the server refuses a setting that the connection begins with (SQLSTATE {sqlstate}): look at PGOPTIONS, and at what `alter role` and `alter database … set` have set for this login"
+            "the server refuses a setting that the connection begins with (SQLSTATE {sqlstate}): look at PGOPTIONS, \
+             and at what `alter role` and `alter database … set` have set for this login"
         )),
         _ => translate(sqlstate, message, None),
     }

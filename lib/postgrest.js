@@ -203,13 +203,21 @@ class PostgrestTransport {
       if (hidden) await this.#status(businessId, names, 'name')
       throw error
     }
-    const rows = await this.#status(businessId, names, 'name,version')
-    const cells = await this.#read(businessId, names)
-    if (names.some((name) => !isSame(cells.get(name).value, values[name]))) {
-      throw new SecretsError(
+    const unread = (why) =>
+      new SecretsError(
         'UNKNOWN_OUTCOME',
-        'the write was carried out, and somebody else wrote after it: read the versions before you repeat it',
+        `the write was carried out, and ${why}: read the versions before you repeat it`,
       )
+    let rows
+    let cells
+    try {
+      rows = await this.#status(businessId, names, 'name,version')
+      cells = await this.#read(businessId, names)
+    } catch ({ message }) {
+      throw unread(`its versions could not be read (${message})`)
+    }
+    if (names.some((name) => !isSame(cells.get(name).value, values[name]))) {
+      throw unread('somebody else wrote after it')
     }
     return Object.fromEntries(rows.map(({ name, version }) => [name, version]))
   }

@@ -71,7 +71,7 @@ class Requests {
     const deadline = performance.now() + this.#timeoutMs
     const bases = await this.#by(deadline, this.#endpoint.bases(), 'localhost was not resolved')
     let token = await this.#by(deadline, this.#token(), NO_TOKEN)
-    let isRefreshed = false
+    let isNew = false
     for (let pause = LEAST_PAUSE_MS; ; ) {
       const answer = await this.#once(request, bases, token, deadline)
       if (answer.ok) {
@@ -84,11 +84,12 @@ class Requests {
         answer.status === 401 &&
         answers.EXPIRED.includes(code) &&
         typeof this.#accessToken === 'function' &&
-        !isRefreshed
+        !isNew
       ) {
-        isRefreshed = true
         this.#log('info', { op: 'token' }, 'the access token has expired: asking for another one')
-        token = await this.#refreshed(token, deadline)
+        const refreshed = await this.#refreshed(token, deadline)
+        token = refreshed.token
+        isNew = refreshed.isNew
       } else if (answers.MET_ANOTHER.includes(code) && performance.now() + pause < deadline) {
         this.#log('debug', { op: 'retry', ms: pause, code }, 'the transaction met another: trying again')
         await delay(pause * (0.5 + Math.random() / 2))
@@ -130,12 +131,17 @@ class Requests {
     return this.#ask(false)
   }
 
-  /** Another token for one that has expired: asked for once, however many calls find it expired. */
+  /**
+   * Another token for one that has expired: asked for once, however many calls find it expired. One that came before may have
+   * expired by now too: only one that `isNew` is the last to try.
+   */
   async #refreshed(expired, deadline) {
-    if (this.#replaced.expired === expired) return this.#replaced.token
+    const replaced = this.#replaced
+    if (replaced.expired === expired) return { token: replaced.token, isNew: false }
     this.#refreshing ??= this.#ask(true).then((token) => {
-      this.#replaced = { expired, token }
-      return token
+      // What the function gives at first stays the same, as a rule, however often its replacement is replaced.
+      this.#replaced = { expired: replaced.token === expired ? replaced.expired : expired, token }
+      return { token, isNew: true }
     })
     const refreshing = this.#refreshing
     try {

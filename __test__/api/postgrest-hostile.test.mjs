@@ -48,6 +48,44 @@ test('a refresh of the token that never comes is TIMEOUT, and the next call asks
   assert.equal(asked, 2)
 })
 
+test('a token that came for another one is replaced in turn when it expires', async (t) => {
+  // What the function gives at first has long expired; what it gives for that is good until it expires too.
+  let good = 'token.1'
+  const asked = []
+  const accessToken = ({ expired }) => {
+    if (!expired) return 'token.0'
+    asked.push(good)
+    return good
+  }
+  const answer = (request, response) => {
+    const isGood = request.headers.authorization === `Bearer ${good}`
+    response.writeHead(isGood ? 200 : 401, { 'content-type': 'application/json' })
+    response.end(
+      JSON.stringify(isGood ? [{ grok_api_key: 'g' }] : { code: 'PGRST303', message: 'JWT expired' }),
+    )
+  }
+  const { client } = await scripted(t, [answer], { accessToken })
+  for (const next of ['token.1', 'token.2', 'token.3']) {
+    good = next
+    for (let i = 0; i < 2; i++) assert.equal(await client.get(id, 'grok_api_key'), 'g')
+  }
+  assert.deepEqual(asked, ['token.1', 'token.2', 'token.3'])
+})
+
+test('a write that was carried out, and whose versions cannot be read, has an unknown outcome', async (t) => {
+  for (const after of [
+    [503, null],
+    [200, { not: 'rows' }],
+  ]) {
+    const { client } = await scripted(t, [(_, response) => response.writeHead(201).end(), after])
+    const values = { grok_api_key: secret, claude_api_key: secret }
+    await refuses(() => client.setMany(id, values), 'UNKNOWN_OUTCOME', {
+      says: /was carried out, and its versions could not be read/,
+      hides: [secret],
+    })
+  }
+})
+
 test('a success that is not an answer of PostgREST is an outage for reads, and an unknown outcome for writes', async (t) => {
   const page = (type, text) => (_, response) => response.writeHead(200, { 'content-type': type }).end(text)
   for (const [answer, says] of [

@@ -320,8 +320,11 @@ mod tests {
     fn what_readers_part_on_is_refused_where_it_is_a_secret() {
         let refused = read("PORT=1\nGROK_API_KEY=\"a\\tb\"").unwrap_err().to_string();
         assert!(refused.starts_with("line 2 of the file: "), "{refused}");
-        let plan = read("GREETING=\"a\\tb\"\nCOLOUR=\"a\\rb\"\nGROK_API_KEY=abc").unwrap();
-        assert_eq!(plan.ignored, ["GREETING", "COLOUR"]);
+        for secret in ["#abc", "abc\\"] {
+            assert!(read(&format!("GROK_API_KEY={secret}\nPORT=1")).is_err(), "{secret}");
+        }
+        let plan = read("GREETING=\"a\\tb\"\nCOLOUR=#fff\nFOLDER=C:\\dir\\\nGROK_API_KEY=abc").unwrap();
+        assert_eq!(plan.ignored, ["GREETING", "COLOUR", "FOLDER"]);
     }
 
     #[test]
